@@ -1,0 +1,75 @@
+/* include/mkv/record.h - what the index knows of one key, and its bytes.
+ *
+ * Pure: no I/O.  docs/format.md describes the encoding byte by byte. */
+#ifndef MKV_RECORD_H
+#define MKV_RECORD_H
+
+#include "mkv/digest.h"
+#include "mkv/err.h"
+#include "mkv/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MKV_KEY_MAX      1089 /* an S3 bucket of 63, a key of 1,024, two slashes */
+#define MKV_REPLICAS_MAX 16   /* copies of one value; -replicas is at most this */
+#define MKV_NO_SUBVOLUME UINT16_MAX /* the replica's path has no svXX part */
+
+/* Generations stay under this, so that a file name of 240 characters, '~' and
+ * the number in hex fits the 255 bytes that a file system allows. */
+#define MKV_GENERATION_MAX ((UINT64_C(1) << 56) - 1)
+
+struct mkv_replica {
+    uint32_t volume;    /* id in the index's table of volume names           */
+    uint16_t subvolume; /* svXX, or MKV_NO_SUBVOLUME                          */
+};
+
+enum mkv_state {
+    MKV_LIVE = 1,     /* GET finds it                                         */
+    MKV_UNLINKED = 2, /* a virtual delete: the files are there, GET does not find it */
+    MKV_WRITING = 3   /* a mark, beside the record: files of this generation may lie
+                         on these replicas, and nothing has been acknowledged */
+};
+
+struct mkv_record {
+    enum mkv_state state;
+    uint64_t generation; /* 0: the file name has no suffix                    */
+    int64_t size;        /* bytes; -1: not known (adopted)                    */
+    int64_t mtime;       /* seconds since 1970, as the volumes show it; -1: not known */
+    bool has_md5;
+    uint8_t md5[MKV_MD5_LEN];
+    unsigned nreplicas;
+    struct mkv_replica replicas[MKV_REPLICAS_MAX]; /* in placement order */
+    uint8_t *fields;     /* owned: typed optional fields, encoded; NULL where none */
+    size_t fields_len;
+};
+
+void mkv_record_init(struct mkv_record *r);  /* live, nothing known, no replica */
+void mkv_record_clear(struct mkv_record *r); /* frees fields; r is as after init */
+enum mkv_err mkv_record_copy(struct mkv_record *to, const struct mkv_record *from) MKV_MUSTUSE;
+
+/* The most bytes that a record without fields takes. */
+#define MKV_RECORD_ENCODED_MAX 256
+
+/* Bytes needed: mkv_record_encoded_len().  Encode writes exactly that many. */
+size_t mkv_record_encoded_len(const struct mkv_record *r);
+void mkv_record_encode(const struct mkv_record *r, uint8_t *out);
+
+/* r must be initialised and is overwritten; on an error it is cleared.
+ * MKV_ECORRUPT, MKV_ENEWER (unknown version byte), MKV_ENOMEM. */
+enum mkv_err mkv_record_decode(struct mkv_record *r, const uint8_t *data, size_t len) MKV_MUSTUSE;
+/* Only the state, without decoding the rest; 0 where the bytes are no record. */
+enum mkv_state mkv_record_peek_state(const uint8_t *data, size_t len);
+
+/* Typed optional fields: a type number and bytes.  Unknown types are kept. */
+enum mkv_field {
+    MKV_FIELD_CONTENT_TYPE = 1, /* first user: S3 */
+    MKV_FIELD_END
+};
+/* The field's bytes, borrowed from r; false where r has no such field. */
+bool mkv_record_field(const struct mkv_record *r, unsigned type, struct mkv_slice *out);
+/* Replaces the field, or removes it where value.len is 0. */
+enum mkv_err mkv_record_set_field(struct mkv_record *r, unsigned type,
+                                  struct mkv_slice value) MKV_MUSTUSE;
+
+#endif

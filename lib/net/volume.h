@@ -1,0 +1,118 @@
+/* lib/net/volume.h - the volume client: nginx servers, their connections,
+ * their state, and one exchange with one of them.
+ *
+ * Keep-alive pools (at most VOLUME_IDLE_MAX idle each), names resolved without
+ * blocking (evdns; /etc/hosts is honoured), one silent retry on a fresh
+ * connection where a pooled one turns out closed before any byte of the answer.
+ *
+ * State.  A volume is UP; SUSPECT after a failure; DOWN when it refused a
+ * connection or failed VOLUME_DOWN_AFTER times in a row.  A volume that is DOWN
+ * is probed (HEAD /) after a backoff that doubles from VOLUME_BACKOFF_MIN_MS to
+ * VOLUME_BACKOFF_MAX_MS; any HTTP answer below 500 makes it UP.  Exchanges with
+ * a volume that is DOWN are still tried: callers choose.  Every change of state
+ * is logged with its reason. */
+#ifndef MKV_NET_VOLUME_H
+#define MKV_NET_VOLUME_H
+
+#include "mkv/loop.h"
+#include "mkv/slice.h"
+#include "net/block.h"
+#include "net/http1.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VOLUME_IDLE_MAX       100   /* pooled connections per volume          */
+#define VOLUME_STALL_MS       10000 /* PUT, DELETE or a body without progress */
+#define VOLUME_DOWN_AFTER     3
+#define VOLUME_BACKOFF_MIN_MS 500
+#define VOLUME_BACKOFF_MAX_MS 10000
+
+struct mkv_volumes; /* all of them; owns pools and resolver */
+struct mkv_volume;  /* one server */
+
+enum mkv_volume_state { MKV_VOLUME_UP, MKV_VOLUME_SUSPECT, MKV_VOLUME_DOWN };
+
+struct mkv_volumes_options {
+    struct mkv_loop *loop;     /* borrowed */
+    struct mkv_blocks *blocks; /* borrowed */
+    uint64_t timeout_ms;       /* -voltimeout: to connect; to answer HEAD, GET, LIST */
+};
+enum mkv_err mkv_volumes_open(struct mkv_volumes **out,
+                              const struct mkv_volumes_options *opt) MKV_MUSTUSE;
+/* Cancels every exchange without calling back.  NULL is fine. */
+void mkv_volumes_close(struct mkv_volumes *vs);
+
+/* The server called name ("host:port", "host:port/dir", "host": port 80,
+ * "[::1]:3001"); the same one for the same name.  MKV_EINVAL: no such form. */
+enum mkv_err mkv_volumes_get(struct mkv_volumes *vs, struct mkv_slice name,
+                             struct mkv_volume **out) MKV_MUSTUSE;
+/* Every server known so far, for /healthz and /metrics; NULL after the last. */
+struct mkv_volume *mkv_volumes_next(struct mkv_volumes *vs, struct mkv_volume *after);
+
+struct mkv_slice mkv_volume_name(const struct mkv_volume *v); /* as given */
+enum mkv_volume_state mkv_volume_state(const struct mkv_volume *v);
+const char *mkv_volume_state_name(enum mkv_volume_state s); /* "up", "suspect", "down" */
+
+struct mkv_volume_stats {
+    uint64_t exchanges, failures, connects, retries, bytes_sent, bytes_received;
+    uint64_t idle, busy; /* connections now */
+    char last_error[160]; /* why it last failed; "" */
+};
+void mkv_volume_stats(const struct mkv_volume *v, struct mkv_volume_stats *out);
+
+/* ---- one exchange ---------------------------------------------------------- */
+struct mkv_exchange;
+
+enum mkv_exchange_method { MKV_VOLUME_HEAD, MKV_VOLUME_GET, MKV_VOLUME_PUT, MKV_VOLUME_DELETE };
+
+struct mkv_exchange_options {
+    struct mkv_volume *volume;
+    enum mkv_exchange_method method;
+    struct mkv_slice path;  /* "/svXX/xx/yy/NAME", behind the volume's own /dir; copied */
+    int64_t body_length;    /* PUT: bytes, or -1: chunked                       */
+    const char *date;       /* PUT: the Date header, which nginx makes the file's
+                               mtime; NULL: none.  Copied                       */
+    uint64_t range_from;    /* GET: from this byte on; 0: all                   */
+};
+
+/* Any but done may be NULL.  None runs inside a call on the exchange. */
+struct mkv_exchange_events {
+    /* PUT: the connection stands; the body may be sent.  Not before this. */
+    void (*ready)(struct mkv_exchange *x, void *arg);
+    /* PUT: unsent fell below the low mark given to mkv_exchange_unsent's user
+     * (MKV_SEND_LOW) after it was above it. */
+    void (*drained)(struct mkv_exchange *x, void *arg);
+    /* The head of the answer: GET and HEAD.  Valid during the call. */
+    void (*head)(struct mkv_exchange *x, const struct http1_head *head, void *arg);
+    /* GET: a piece of the body of a 200 or 206.  (Other bodies are dropped.) */
+    void (*body)(struct mkv_exchange *x, struct mkv_bytes piece, void *arg);
+    /* Exactly once, last.  MKV_OK: status is the volume's answer, whatever it
+     * is (a PUT may be answered before its body was sent).  MKV_EVOLUME: no
+     * whole answer; mkv_exchange_why() says why.  x is gone afterwards. */
+    void (*done)(struct mkv_exchange *x, enum mkv_err err, int status, void *arg);
+};
+
+#define MKV_SEND_LOW (256 * 1024)
+
+/* Starts it; on an error nothing is called back. */
+enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exchange_options *opt,
+                                const struct mkv_exchange_events *events, void *arg) MKV_MUSTUSE;
+
+/* PUT, after ready: a piece of the body; all of it has been sent.  Failures
+ * come through done. */
+void mkv_exchange_send(struct mkv_exchange *x, struct mkv_bytes piece);
+void mkv_exchange_send_end(struct mkv_exchange *x);
+size_t mkv_exchange_unsent(const struct mkv_exchange *x);
+/* PUT: whether the whole body was handed to the kernel: if the exchange fails
+ * then, the file may exist all the same. */
+bool mkv_exchange_sent_all(const struct mkv_exchange *x);
+/* GET: stops and resumes body(). */
+void mkv_exchange_pause(struct mkv_exchange *x, bool paused);
+/* Ends it without calling back; the connection is closed.  x is gone. */
+void mkv_exchange_cancel(struct mkv_exchange *x);
+/* Static or owned by x: "connection refused", "no answer within 1 s", ... */
+const char *mkv_exchange_why(const struct mkv_exchange *x);
+
+#endif
