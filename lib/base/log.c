@@ -37,8 +37,10 @@ static size_t add_prefix(char *line, size_t size, enum mkv_log_level level, uint
     return n;
 }
 
-static void MKV_PRINTF(3, 0)
-    write_line(enum mkv_log_level level, uint64_t request, const char *format, va_list args)
+static void write_line(enum mkv_log_level level, uint64_t request, const char *format, va_list args)
+    MKV_PRINTF(3, 0);
+
+static void write_line(enum mkv_log_level level, uint64_t request, const char *format, va_list args)
 {
     char line[LINE_MAX_BYTES];
     int saved = errno;
