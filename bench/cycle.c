@@ -15,9 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VOLUMES_MAX 16    /* volumes that one client may be sent to  */
-#define VALUE_MAX   8192  /* fits the answer that wire.h keeps whole */
-#define ERRORS_MAX  100   /* then there is nothing to measure        */
+#define VOLUMES_MAX 16   /* volumes that one client may be sent to  */
+#define VALUE_MAX   8192 /* fits the answer that wire.h keeps whole */
+#define ERRORS_MAX  100  /* then there is nothing to measure        */
 #define HEAD_MAX    1024
 #define GRACE_NS    (10 * UINT64_C(1000000000)) /* for cycles under way at the end */
 
@@ -32,9 +32,9 @@ static const struct {
     const char *name, *method;
     int status;
 } steps[STEPS] = {
-    [STEP_PUT] = {"put", "PUT", 201},
-    [STEP_GET] = {"get", "GET", 302},
-    [STEP_FETCH] = {"fetch", "GET", 200},
+    [STEP_PUT] = {"put",    "PUT",    201},
+    [STEP_GET] = {"get",    "GET",    302},
+    [STEP_FETCH] = {"fetch",  "GET",    200},
     [STEP_DELETE] = {"delete", "DELETE", 204},
 };
 
@@ -47,8 +47,8 @@ struct run {
     struct wire_loop loop;
     const char *prefix, *master;
     bool only_put;
-    bool over;            /* no new cycle begins                          */
-    unsigned active;      /* clients with a cycle under way               */
+    bool over;       /* no new cycle begins                          */
+    unsigned active; /* clients with a cycle under way               */
     uint64_t cycles, errors;
     size_t value_len;
     char value[VALUE_MAX];
@@ -56,11 +56,11 @@ struct run {
 };
 
 struct client {
-    struct run *run;      /* borrowed                                     */
+    struct run *run; /* borrowed                                     */
     unsigned number;
-    uint64_t round;       /* names the key                                */
+    uint64_t round; /* names the key                                */
     enum step step;
-    struct wire *master;  /* owned                                        */
+    struct wire *master; /* owned                                        */
     struct volume volumes[VOLUMES_MAX];
     unsigned nvolumes;
 };
@@ -74,8 +74,9 @@ static void ask_master(struct client *c, enum step step)
     struct run *run = c->run;
     char head[HEAD_MAX];
     size_t body = step == STEP_PUT ? run->value_len : 0;
-    int n = snprintf(head, sizeof(head), "%s %s-%u-%llu HTTP/1.1\r\nHost: %s\r\n", steps[step].method,
-                     run->prefix, c->number, (unsigned long long)c->round, run->master);
+    int n =
+        snprintf(head, sizeof(head), "%s %s-%u-%llu HTTP/1.1\r\nHost: %s\r\n", steps[step].method,
+                 run->prefix, c->number, (unsigned long long)c->round, run->master);
 
     if (step == STEP_PUT)
         n += snprintf(head + n, sizeof(head) - (size_t)n, "Content-Length: %zu\r\n", body);
@@ -122,8 +123,8 @@ static void cycle_end(struct client *c)
 
 static void cycle_failed(struct client *c, const struct wire_answer *a, const char *what)
 {
-    fprintf(stderr, "cycle: %s of %s-%u-%llu: %s (status %d)\n", steps[c->step].name, c->run->prefix,
-            c->number, (unsigned long long)c->round, what, a->status);
+    fprintf(stderr, "cycle: %s of %s-%u-%llu: %s (status %d)\n", steps[c->step].name,
+            c->run->prefix, c->number, (unsigned long long)c->round, what, a->status);
     if (++c->run->errors >= ERRORS_MAX) tool_die("too many errors");
     cycle_end(c);
 }
@@ -157,8 +158,7 @@ static void on_answer(struct wire *w, const struct wire_answer *a, void *arg)
             ask_master(c, STEP_DELETE);
         return;
     case STEP_DELETE:
-    case STEPS:
-        break;
+    case STEPS: break;
     }
     run->cycles++;
     cycle_end(c);
@@ -209,9 +209,10 @@ static void client_clear(struct client *c)
 
 static void print_result(struct run *run, double seconds)
 {
-    printf("{\"cycles\":%llu,\"errors\":%llu,\"reconnects\":%llu,\"seconds\":%.3f,\"per_second\":%.1f",
-           (unsigned long long)run->cycles, (unsigned long long)run->errors,
-           (unsigned long long)run->loop.reconnects, seconds, (double)run->cycles / seconds);
+    printf(
+        "{\"cycles\":%llu,\"errors\":%llu,\"reconnects\":%llu,\"seconds\":%.3f,\"per_second\":%.1f",
+        (unsigned long long)run->cycles, (unsigned long long)run->errors,
+        (unsigned long long)run->loop.reconnects, seconds, (double)run->cycles / seconds);
     for (enum step s = STEP_PUT; s < STEPS; s++) {
         putchar(',');
         samples_print(steps[s].name, &run->took[s]);
@@ -260,8 +261,9 @@ int main(int argc, char **argv)
         }
     }
     if (optind != argc - 1 || clients == 0 || seconds == 0 || run.value_len == 0) {
-        fprintf(stderr, "usage: cycle [-c CLIENTS] [-t SECONDS] [-s VALUE_BYTES] [-p] ADDRESS:PORT\n"
-                        "  -p  only PUT; nothing is read or deleted\n");
+        fprintf(stderr,
+                "usage: cycle [-c CLIENTS] [-t SECONDS] [-s VALUE_BYTES] [-p] ADDRESS:PORT\n"
+                "  -p  only PUT; nothing is read or deleted\n");
         return 2;
     }
     tool_want_descriptors((uint64_t)clients * (1 + VOLUMES_MAX) + 16);

@@ -97,10 +97,8 @@ static void framing_byte(struct body *b, char c)
         b->line_len = c == '\n' ? 0 : b->line_len + (c != '\r');
         return;
     case BODY_PLAIN:
-    case BODY_CHUNK:
-        return;
-    case BODY_DONE:
-        tool_die("bytes behind the end of the listing");
+    case BODY_CHUNK: return;
+    case BODY_DONE: tool_die("bytes behind the end of the listing");
     }
 }
 

@@ -39,15 +39,15 @@ struct fill {
     unsigned nvolumes;
     struct mkv_slice dirs[VOLUMES_MAX]; /* of the volumes, in the same order; none without -f */
     unsigned ndirs;
-    FILE *keys, *paths;                 /* owned; NULL where not wanted                       */
+    FILE *keys, *paths; /* owned; NULL where not wanted                       */
     size_t value_len;
-    char *value;                        /* owned                                              */
+    char *value; /* owned                                              */
     uint8_t value_md5[MKV_MD5_LEN];
     int64_t now;
-    struct mkv_loop *loop;              /* owned                                              */
-    struct mkv_index *index;            /* owned                                              */
-    uint32_t ids[VOLUMES_MAX];          /* of the volumes in the index                        */
-    uint64_t queued;                    /* index writes that have not called back             */
+    struct mkv_loop *loop;     /* owned                                              */
+    struct mkv_index *index;   /* owned                                              */
+    uint32_t ids[VOLUMES_MAX]; /* of the volumes in the index                        */
+    uint64_t queued;           /* index writes that have not called back             */
 };
 
 /* ---- files ------------------------------------------------------------------ */
@@ -143,9 +143,11 @@ static void fill_index(struct fill *f)
 {
     for (uint64_t i = 0; i < f->count; i++) {
         add_key(f, i);
-        while (f->queued >= QUEUED_MAX) mkv_loop_turn(f->loop);
+        while (f->queued >= QUEUED_MAX)
+            mkv_loop_turn(f->loop);
     }
-    while (f->queued) mkv_loop_turn(f->loop);
+    while (f->queued)
+        mkv_loop_turn(f->loop);
 }
 
 /* ---- the program ------------------------------------------------------------ */
@@ -221,9 +223,10 @@ int main(int argc, char **argv)
     uint64_t began = tool_now();
 
     if (!parse(&f, argc, argv)) {
-        fprintf(stderr, "usage: fill -n COUNT -d INDEX_DIR -v VOLUME,... [-f VOLUME_DIR,... [-k KEYS_FILE] "
-                        "[-p PATHS_FILE]]\n            [-x PREFIX] [-r REPLICAS] [-S SUBVOLUMES] "
-                        "[-s VALUE_BYTES]\n");
+        fprintf(stderr,
+                "usage: fill -n COUNT -d INDEX_DIR -v VOLUME,... [-f VOLUME_DIR,... [-k KEYS_FILE] "
+                "[-p PATHS_FILE]]\n            [-x PREFIX] [-r REPLICAS] [-S SUBVOLUMES] "
+                "[-s VALUE_BYTES]\n");
         return 2;
     }
     umask(022); /* the volumes' nginx may run as another user */

@@ -39,8 +39,8 @@ static bool ask(int fd, const char *request, size_t request_len)
         if (!end) continue;
         length = strcasestr(in, "\r\ncontent-length:");
         if (!length || length > end) tool_die("an answer without Content-Length");
-        if (len >= (size_t)(end + 4 - in) +
-                       strtoull(length + sizeof("\r\ncontent-length:") - 1, NULL, 10))
+        if (len >=
+            (size_t)(end + 4 - in) + strtoull(length + sizeof("\r\ncontent-length:") - 1, NULL, 10))
             return true;
     }
 }
@@ -89,7 +89,8 @@ int main(int argc, char **argv)
     for (uint64_t i = 0; i < n; i++)
         opened += ask(fds[i], request, (size_t)len);
     report("open", opened);
-    while ((opt = getchar()) != EOF && opt != '\n') continue;
+    while ((opt = getchar()) != EOF && opt != '\n')
+        continue;
     for (uint64_t i = 0; i < n; i++)
         alive += ask(fds[i], request, (size_t)len);
     report("alive", alive);

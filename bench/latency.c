@@ -20,20 +20,20 @@
 struct prober {
     struct probe *probe; /* borrowed                                       */
     struct wire wire;
-    uint64_t due;        /* when the next request's turn comes             */
-    uint64_t late_ns;    /* how long the one under way waited for its turn */
+    uint64_t due;     /* when the next request's turn comes             */
+    uint64_t late_ns; /* how long the one under way waited for its turn */
 };
 
 struct probe {
     struct wire_loop loop;
     struct prober *probers; /* owned                                       */
     unsigned n;
-    uint64_t period;        /* of one connection, nanoseconds              */
+    uint64_t period; /* of one connection, nanoseconds              */
     uint64_t until;
     unsigned active;
     char head[HEAD_MAX];
     size_t head_len;
-    int expect;             /* status; 0: that of the first answer         */
+    int expect; /* status; 0: that of the first answer         */
     uint64_t errors;
     struct samples took;
 };

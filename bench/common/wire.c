@@ -18,9 +18,9 @@ void wire_loop_init(struct wire_loop *loop)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
 
-    *loop = (struct wire_loop){.epoll = epoll_create1(EPOLL_CLOEXEC),
-                               .timer = timerfd_create(CLOCK_MONOTONIC,
-                                                       TFD_NONBLOCK | TFD_CLOEXEC)};
+    *loop =
+        (struct wire_loop){.epoll = epoll_create1(EPOLL_CLOEXEC),
+                           .timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)};
     if (loop->epoll < 0 || loop->timer < 0) tool_die("epoll: %s", strerror(errno));
     if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, loop->timer, &ev))
         tool_die("epoll_ctl: %s", strerror(errno));
@@ -34,8 +34,9 @@ void wire_loop_clear(struct wire_loop *loop)
 
 void wire_loop_at(struct wire_loop *loop, uint64_t at)
 {
-    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(at / 1000000000u),
-                                           .tv_nsec = (long)(at % 1000000000u)}};
+    struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(at / 1000000000u), .tv_nsec = (long)(at % 1000000000u)}
+    };
 
     if (timerfd_settime(loop->timer, TFD_TIMER_ABSTIME, &when, NULL))
         tool_die("timerfd_settime: %s", strerror(errno));
@@ -130,7 +131,8 @@ static bool named(const char *line, const char *end, const char *name, const cha
 
     if ((size_t)(end - line) <= len || line[len] != ':' || strncasecmp(line, name, len) != 0)
         return false;
-    for (line += len + 1; line < end && *line == ' '; line++) continue;
+    for (line += len + 1; line < end && *line == ' '; line++)
+        continue;
     *value = line;
     return true;
 }
@@ -223,8 +225,7 @@ void wire_clear(struct wire *w)
     w->out = NULL;
 }
 
-void wire_ask(struct wire *w, const char *head, size_t head_len, const char *body,
-              size_t body_len)
+void wire_ask(struct wire *w, const char *head, size_t head_len, const char *body, size_t body_len)
 {
     if (head_len + body_len > w->out_room) {
         w->out_room = head_len + body_len;

@@ -21,34 +21,34 @@ struct wire_answer {
     const char *location; /* borrowed until the callback returns; NULL: none   */
     size_t location_len;
     uint64_t body_len;
-    const char *body;     /* borrowed; NULL where it is too long to be kept    */
-    uint64_t ns;          /* from wire_ask() to the last byte of the answer    */
+    const char *body; /* borrowed; NULL where it is too long to be kept    */
+    uint64_t ns;      /* from wire_ask() to the last byte of the answer    */
 };
 /* Runs once per wire_ask() and never inside it; may ask again. */
 typedef void wire_answered(struct wire *w, const struct wire_answer *a, void *arg);
 
 struct wire_loop {
     int epoll;
-    int timer;                /* timerfd; armed by wire_loop_at()                   */
+    int timer; /* timerfd; armed by wire_loop_at()                   */
     void (*on_timer)(void *arg);
     void *timer_arg;
-    bool stop;                /* set it to make wire_loop_run() return              */
-    uint64_t reconnects;      /* connections that the server ended between answers  */
+    bool stop;           /* set it to make wire_loop_run() return              */
+    uint64_t reconnects; /* connections that the server ended between answers  */
 };
 
 struct wire {
-    struct wire_loop *loop;   /* borrowed                                           */
+    struct wire_loop *loop; /* borrowed                                           */
     struct sockaddr_in to;
-    int fd;                   /* -1: connects at the next request                   */
-    bool busy;                /* asked, not answered                                */
-    bool reused;              /* has answered before: a close may only mean idleness */
-    bool want_write;          /* EPOLLOUT is armed                                  */
-    char *out;                /* owned: the request, kept until it is answered      */
+    int fd;          /* -1: connects at the next request                   */
+    bool busy;       /* asked, not answered                                */
+    bool reused;     /* has answered before: a close may only mean idleness */
+    bool want_write; /* EPOLLOUT is armed                                  */
+    char *out;       /* owned: the request, kept until it is answered      */
     size_t out_len, out_room, out_sent;
     char in[WIRE_IN_MAX];
     size_t in_len;
-    size_t head_len;          /* 0: still in the head                               */
-    bool closing;             /* the answer said Connection: close                  */
+    size_t head_len; /* 0: still in the head                               */
+    bool closing;    /* the answer said Connection: close                  */
     uint64_t body_got;
     struct wire_answer answer;
     uint64_t asked_at;
@@ -68,7 +68,6 @@ void wire_init(struct wire *w, struct wire_loop *loop, const struct sockaddr_in 
 void wire_clear(struct wire *w);
 /* Copies both; body may be empty.  w must not be busy.  The answer to a HEAD
  * is not understood. */
-void wire_ask(struct wire *w, const char *head, size_t head_len, const char *body,
-              size_t body_len);
+void wire_ask(struct wire *w, const char *head, size_t head_len, const char *body, size_t body_len);
 
 #endif

@@ -89,8 +89,9 @@ def wrk(url, seconds, pids, *, error_status=False, script=None, args=(), connect
     cpu = cpu_seconds(pids) - before
     requests = int(re.search(r"(\d+) requests in", out)[1])
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-    if requests == 0 or "Socket errors" in out:
-        raise BenchError(f"wrk on {url}: {out.strip().splitlines()[-1]}")
+    broken = re.search(r"Socket errors: .*", out)
+    if requests == 0 or broken:
+        raise BenchError(f"wrk on {url}: {broken[0] if broken else 'no answer at all'}")
     if (int(errors[1]) if errors else 0) != (requests if error_status else 0):
         raise BenchError(f"wrk on {url}: not the status expected: {errors and errors[0]}")
     return Rate(float(re.search(r"Requests/sec:\s*([\d.]+)", out)[1]), cpu / requests * 1e6)

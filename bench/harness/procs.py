@@ -260,5 +260,11 @@ def end_on_signals():
     """SIGTERM and SIGHUP unwind like Ctrl-C, so that everything is stopped."""
     def leave(number, _frame):
         raise KeyboardInterrupt(signal.Signals(number).name)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
+
+
+def ignore_signals():
+    """While cleaning up: a second Ctrl-C must not leave servers behind."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

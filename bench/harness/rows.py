@@ -84,7 +84,8 @@ def random_keys(bench):
     s = bench.settings
     keys, paths = bench.fresh("keys"), bench.fresh("paths")
     dirs = ",".join(str(v.directory) for v in bench.volumes())
-    db = fill(bench, s.files, "-f", dirs, "-k", keys, "-p", paths, "-x", "/random-")
+    # Empty files: wrk takes the Content-Length of an answer to HEAD for a body's.
+    db = fill(bench, s.files, "-f", dirs, "-k", keys, "-p", paths, "-x", "/random-", "-s", 0)
     master = bench.master("-probe-ttl", "0", db=db)
     volume = bench.volumes()[0]
     ours, nginx = load.alternate(

@@ -75,21 +75,27 @@ def print_table(lines):
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
 
 
-def machine():
+def machine(settings, where):
+    """Where and how the figures were taken."""
     cpu = next((line.partition(":")[2].strip()
                 for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())
     return {"date": datetime.date.today().isoformat(), "cpu": cpu, "cores": os.cpu_count(),
-            "kernel": platform.release(), "load": os.getloadavg()[0]}
+            "kernel": platform.release(), "files_on": where[1], "load_before": os.getloadavg()[0],
+            **vars(settings)}
 
 
-def print_machine(facts, settings, where):
+def print_machine(facts):
     print(f"{facts['date']}, {facts['cores']} × {facts['cpu']}, Linux {facts['kernel']}, "
-          f"files on {where[1]}; medians of {settings.rounds}"
-          f"{', QUICK: too short for a verdict' if settings.quick else ''}")
-    if facts["load"] > 0.5:
-        print(f"The machine is busy (load {facts['load']:.1f}): expect worse figures and more noise.")
-    print(flush=True)
+          f"files on {facts['files_on']}; medians of {facts['rounds']}, "
+          f"of {facts['few']} for big values, {facts['seconds']} s each.")
+    if facts["quick"]:
+        print("QUICK: too little of everything for a verdict.")
+    if facts["files_on"] == "tmpfs":
+        print("tmpfs keeps nothing: commits cost less there than on a disk (--dir).")
+    if facts["load_before"] > 0.5:
+        print(f"The machine was busy (load {facts['load_before']:.1f}): more noise, worse figures.")
+    print()
 
 
 def print_json(facts, lines, failed):
