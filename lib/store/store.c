@@ -108,8 +108,9 @@ void mkv_store_close(struct mkv_store *s)
         next = op->next; /* drop may end op, and no other */
         op->drop(op);
     }
-    sweep_close(s->sweeper);
+    sweep_stop(s->sweeper);
     mkv_index_close(s->index); /* calls back: what waited for the index ends here */
+    sweep_close(s->sweeper);
     mkv_volumes_close(s->volumes);
     mkv_loop_settle(s->loop);  /* frees what retired */
     mkv_blocks_close(s->blocks);
