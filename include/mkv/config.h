@@ -60,9 +60,10 @@ enum mkv_config_result mkv_config_parse(struct mkv_config *cfg, enum mkv_program
                                         char **argv) MKV_MUSTUSE;
 void mkv_config_clear(struct mkv_config *cfg);
 
-/* Finds the original's COMMAND ("server", "rebuild", ...) among the arguments
- * of "mkv FLAGS COMMAND".  MKV_CONFIG_BAD has been explained. */
-enum mkv_config_result mkv_config_command(enum mkv_program *program, int argc,
+/* The original's command lines, "mkv FLAGS COMMAND": takes the command off
+ * the end of the arguments and says which program it means.  MKV_CONFIG_DONE
+ * and _BAD: as above. */
+enum mkv_config_result mkv_config_command(enum mkv_program *program, int *argc,
                                           char **argv) MKV_MUSTUSE;
 
 #endif

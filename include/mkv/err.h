@@ -7,7 +7,7 @@
 #define MKV_ERR_H
 
 #define MKV_MUSTUSE __attribute__((warn_unused_result))
-#define MKV_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define MKV_PRINTF(text, first) __attribute__((format(printf, text, first)))
 
 #define MKV_ERR_MAP(X)                                                                            \
     X(MKV_OK, 200, "ok")                                                                          \

@@ -1,13 +1,14 @@
 /* include/mkv/log.h - lines for people, on standard error.
  *
  * A line is time, level, who, text.  Every function keeps errno.  The level
- * is the project's only mutable file-scope state, besides nothing. */
+ * is the only mutable file-scope state in the project. */
 #ifndef MKV_LOG_H
 #define MKV_LOG_H
 
 #include "mkv/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum mkv_log_level {

@@ -1,0 +1,168 @@
+#include "mkv/loop.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct mkv_loop {
+    struct event_base *base;    /* owned */
+    struct mkv_chore *chores;   /* borrowed: embedded in their objects */
+    struct mkv_chore **chores_end;
+    struct mkv_retired *retired;
+    bool stopping;
+    bool clock_read;            /* now and wall are of this turn */
+    uint64_t now;
+    int64_t wall;
+    int64_t date_of;            /* the second that date says */
+    char date[30];
+};
+
+enum mkv_err mkv_loop_open(struct mkv_loop **out)
+{
+    struct mkv_loop *loop = calloc(1, sizeof(*loop));
+    struct event_config *config = event_config_new();
+    enum mkv_err err = MKV_ENOMEM;
+
+    if (!loop || !config) goto out;
+    event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    loop->chores_end = &loop->chores;
+    loop->base = event_base_new_with_config(config);
+    if (!loop->base) goto out;
+    *out = loop;
+    loop = NULL;
+    err = MKV_OK;
+out:
+    if (config) event_config_free(config);
+    free(loop);
+    return err;
+}
+
+struct event_base *mkv_loop_base(struct mkv_loop *loop)
+{
+    return loop->base;
+}
+
+static void run_chores(struct mkv_loop *loop)
+{
+    struct mkv_chore *c;
+
+    while ((c = loop->chores)) {
+        mkv_loop_forget(loop, c);
+        c->run(c->arg);
+    }
+}
+
+static void free_retired(struct mkv_loop *loop)
+{
+    struct mkv_retired *r;
+
+    while ((r = loop->retired)) {
+        loop->retired = r->next;
+        r->destroy(r->arg);
+    }
+}
+
+static void end_turn(struct mkv_loop *loop)
+{
+    while (loop->chores || loop->retired) { /* destroying may queue a chore */
+        run_chores(loop);
+        free_retired(loop);
+    }
+    loop->clock_read = false;
+}
+
+void mkv_loop_close(struct mkv_loop *loop)
+{
+    if (!loop) return;
+    end_turn(loop);
+    event_base_free(loop->base);
+    free(loop);
+}
+
+void mkv_loop_turn(struct mkv_loop *loop)
+{
+    bool waiting = loop->chores || loop->retired; /* queued outside of a turn */
+
+    event_base_loop(loop->base, waiting ? EVLOOP_NONBLOCK : EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+    end_turn(loop);
+}
+
+void mkv_loop_run(struct mkv_loop *loop)
+{
+    loop->stopping = false;
+    while (!loop->stopping) mkv_loop_turn(loop);
+}
+
+void mkv_loop_stop(struct mkv_loop *loop)
+{
+    loop->stopping = true;
+}
+
+static void read_clock(struct mkv_loop *loop)
+{
+    struct timespec t;
+
+    if (loop->clock_read) return;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    loop->now = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    clock_gettime(CLOCK_REALTIME_COARSE, &t);
+    loop->wall = t.tv_sec;
+    loop->clock_read = true;
+}
+
+uint64_t mkv_loop_now(struct mkv_loop *loop)
+{
+    read_clock(loop);
+    return loop->now;
+}
+
+int64_t mkv_loop_wall(struct mkv_loop *loop)
+{
+    read_clock(loop);
+    return loop->wall;
+}
+
+const char *mkv_loop_http_date(struct mkv_loop *loop)
+{
+    read_clock(loop);
+    if (loop->date_of != loop->wall || !loop->date[0]) {
+        time_t wall = (time_t)loop->wall;
+        struct tm tm;
+
+        gmtime_r(&wall, &tm);
+        /* The C locale: no program of ours calls setlocale(). */
+        strftime(loop->date, sizeof(loop->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        loop->date_of = loop->wall;
+    }
+    return loop->date;
+}
+
+void mkv_loop_at_end(struct mkv_loop *loop, struct mkv_chore *c)
+{
+    if (c->prev) return;
+    c->next = NULL;
+    c->prev = loop->chores_end;
+    *loop->chores_end = c;
+    loop->chores_end = &c->next;
+}
+
+void mkv_loop_forget(struct mkv_loop *loop, struct mkv_chore *c)
+{
+    if (!c->prev) return;
+    *c->prev = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    else
+        loop->chores_end = c->prev;
+    c->prev = NULL;
+}
+
+void mkv_loop_retire(struct mkv_loop *loop, struct mkv_retired *r, void (*destroy)(void *),
+                     void *arg)
+{
+    r->destroy = destroy;
+    r->arg = arg;
+    r->next = loop->retired;
+    loop->retired = r;
+}

@@ -1,0 +1,130 @@
+#include "net/stream.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <string.h>
+#include <unistd.h>
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct stream *s = arg;
+
+    (void)fd;
+    (void)what;
+    s->events->readable(s);
+}
+
+/* One write(2) of what is there: a fast socket must not keep the others waiting. */
+static void write_once(struct stream *s)
+{
+    int n = evbuffer_write(s->out, s->fd);
+
+    if (n > 0) {
+        s->sent += (uint64_t)n;
+        s->progress_ms = mkv_loop_now(s->loop);
+    } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        s->events->failed(s, errno);
+    }
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct stream *s = arg;
+    uint64_t before = s->sent;
+
+    (void)fd;
+    (void)what;
+    write_once(s);
+    if (s->fd >= 0 && stream_unsent(s) == 0 && s->writing) {
+        event_del(&s->write_event);
+        s->writing = false;
+    }
+    if (s->fd >= 0 && s->sent != before) s->events->written(s);
+}
+
+static void flush(void *arg)
+{
+    struct stream *s = arg;
+    uint64_t before = s->sent;
+
+    if (s->fd < 0 || s->writing || stream_unsent(s) == 0) return;
+    write_once(s);
+    if (s->fd >= 0 && stream_unsent(s) > 0) {
+        if (event_add(&s->write_event, NULL)) {
+            s->events->failed(s, ENOMEM);
+            return;
+        }
+        s->writing = true;
+    }
+    if (s->fd >= 0 && s->sent != before) s->events->written(s);
+}
+
+void stream_init(struct stream *s, struct mkv_loop *loop, int fd, const struct stream_events *ev)
+{
+    struct event_base *base = mkv_loop_base(loop);
+
+    memset(s, 0, sizeof(*s));
+    s->fd = fd;
+    s->loop = loop;
+    s->events = ev;
+    s->flush.run = flush;
+    s->flush.arg = s;
+    s->progress_ms = mkv_loop_now(loop);
+    event_assign(&s->read_event, base, fd, EV_READ | EV_PERSIST, on_readable, s);
+    event_assign(&s->write_event, base, fd, EV_WRITE | EV_PERSIST, on_writable, s);
+}
+
+void stream_close(struct stream *s)
+{
+    if (s->fd < 0) return;
+    mkv_loop_forget(s->loop, &s->flush);
+    if (s->reading) event_del(&s->read_event);
+    if (s->writing) event_del(&s->write_event);
+    s->reading = s->writing = false;
+    close(s->fd);
+    s->fd = -1;
+    if (s->out) evbuffer_free(s->out);
+    s->out = NULL;
+}
+
+enum mkv_err stream_read_on(struct stream *s, bool on)
+{
+    if (s->reading == on) return MKV_OK;
+    if (on ? event_add(&s->read_event, NULL) : event_del(&s->read_event)) return MKV_ENOMEM;
+    s->reading = on;
+    return MKV_OK;
+}
+
+/* The buffer to append to; NULL without memory. */
+static struct evbuffer *output(struct stream *s)
+{
+    if (!s->out) s->out = evbuffer_new();
+    if (s->out && !s->writing) mkv_loop_at_end(s->loop, &s->flush);
+    return s->out;
+}
+
+enum mkv_err stream_add(struct stream *s, const void *data, size_t len)
+{
+    struct evbuffer *out = output(s);
+
+    return out && evbuffer_add(out, data, len) == 0 ? MKV_OK : MKV_ENOMEM;
+}
+
+enum mkv_err stream_add_bytes(struct stream *s, struct mkv_bytes bytes)
+{
+    struct evbuffer *out = output(s);
+
+    return out ? mkv_bytes_append(out, bytes) : MKV_ENOMEM;
+}
+
+enum mkv_err stream_add_buffer(struct stream *s, struct evbuffer *from)
+{
+    struct evbuffer *out = output(s);
+
+    return out && evbuffer_add_buffer(out, from) == 0 ? MKV_OK : MKV_ENOMEM;
+}
+
+size_t stream_unsent(const struct stream *s)
+{
+    return s->out ? evbuffer_get_length(s->out) : 0;
+}
