@@ -1,7 +1,6 @@
 #include "mkv/config.h"
 
-#include "mkv/place.h"
-#include "mkv/record.h"
+#include "mkv/limits.h"
 
 #include <stddef.h>
 #include <stdio.h>
