@@ -24,6 +24,8 @@ struct event_base *mkv_loop_base(struct mkv_loop *loop); /* borrowed */
 void mkv_loop_run(struct mkv_loop *loop);
 void mkv_loop_turn(struct mkv_loop *loop);
 void mkv_loop_stop(struct mkv_loop *loop);
+/* What a turn ends with, without waiting for events: for closing things down. */
+void mkv_loop_settle(struct mkv_loop *loop);
 
 /* Milliseconds on a clock that never jumps; read once per turn. */
 uint64_t mkv_loop_now(struct mkv_loop *loop);

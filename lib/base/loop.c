@@ -63,7 +63,7 @@ static void free_retired(struct mkv_loop *loop)
     }
 }
 
-static void end_turn(struct mkv_loop *loop)
+void mkv_loop_settle(struct mkv_loop *loop)
 {
     while (loop->chores || loop->retired) { /* destroying may queue a chore */
         run_chores(loop);
@@ -75,7 +75,7 @@ static void end_turn(struct mkv_loop *loop)
 void mkv_loop_close(struct mkv_loop *loop)
 {
     if (!loop) return;
-    end_turn(loop);
+    mkv_loop_settle(loop);
     event_base_free(loop->base);
     free(loop);
 }
@@ -85,7 +85,7 @@ void mkv_loop_turn(struct mkv_loop *loop)
     bool waiting = loop->chores || loop->retired; /* queued outside of a turn */
 
     event_base_loop(loop->base, waiting ? EVLOOP_NONBLOCK : EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
-    end_turn(loop);
+    mkv_loop_settle(loop);
 }
 
 void mkv_loop_run(struct mkv_loop *loop)
