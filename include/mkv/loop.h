@@ -34,6 +34,9 @@ int64_t mkv_loop_wall(struct mkv_loop *loop);
 /* The wall clock as an HTTP date ("Sun, 22 Nov 2026 10:00:00 GMT"), 29
  * characters and a NUL, made at most once a second. */
 const char *mkv_loop_http_date(struct mkv_loop *loop);
+/* Any time, in the same form. */
+#define MKV_HTTP_DATE_MAX 30
+void mkv_http_date(char out[MKV_HTTP_DATE_MAX], int64_t wall);
 
 /* Embedded in the object that has something left to do at the end of the
  * turn.  Zeroed before first use.  run() may queue chores again, its own too:

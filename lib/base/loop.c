@@ -14,7 +14,7 @@ struct mkv_loop {
     uint64_t now;
     int64_t wall;
     int64_t date_of;            /* the second that date says */
-    char date[30];
+    char date[MKV_HTTP_DATE_MAX];
 };
 
 enum mkv_err mkv_loop_open(struct mkv_loop **out)
@@ -123,16 +123,21 @@ int64_t mkv_loop_wall(struct mkv_loop *loop)
     return loop->wall;
 }
 
+void mkv_http_date(char out[MKV_HTTP_DATE_MAX], int64_t wall)
+{
+    time_t seconds = (time_t)wall;
+    struct tm tm;
+
+    out[0] = '\0';
+    /* The C locale: no program of ours calls setlocale(). */
+    if (gmtime_r(&seconds, &tm)) strftime(out, MKV_HTTP_DATE_MAX, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+}
+
 const char *mkv_loop_http_date(struct mkv_loop *loop)
 {
     read_clock(loop);
     if (loop->date_of != loop->wall || !loop->date[0]) {
-        time_t wall = (time_t)loop->wall;
-        struct tm tm;
-
-        gmtime_r(&wall, &tm);
-        /* The C locale: no program of ours calls setlocale(). */
-        strftime(loop->date, sizeof(loop->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        mkv_http_date(loop->date, loop->wall);
         loop->date_of = loop->wall;
     }
     return loop->date;
