@@ -6,13 +6,12 @@
 
 #include "mkv/digest.h"
 #include "mkv/err.h"
+#include "mkv/limits.h"
 #include "mkv/slice.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MKV_KEY_MAX      1089 /* an S3 bucket of 63, a key of 1,024, two slashes */
-#define MKV_REPLICAS_MAX 16   /* copies of one value; -replicas is at most this */
 #define MKV_NO_SUBVOLUME UINT16_MAX /* the replica's path has no svXX part */
 
 /* Generations stay under this, so that a file name of 240 characters, '~' and
