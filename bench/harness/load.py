@@ -157,8 +157,8 @@ def upload(file, *groups, seconds=600):
 
 # ---- the admin port ----------------------------------------------------------------
 
-def metrics(master):
-    """Every sample of /metrics by its name, labels included."""
+def metrics(master, *names):
+    """Those samples of /metrics, named with their labels."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://{master.admin}/metrics", timeout=10) as answer:
         text = answer.read().decode()
@@ -167,4 +167,7 @@ def metrics(master):
         if line and not line.startswith("#"):
             name, _, value = line.rpartition(" ")
             found[name] = float(value)
-    return found
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise BenchError(f"/metrics of the master has no {missing[0]}")
+    return [found[name] for name in names]
