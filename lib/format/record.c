@@ -125,9 +125,14 @@ static uint8_t read_byte(struct reader *in)
 
 /* False where the number is cut short, longer than it needs to be (each number
  * has one form, so equal records are equal bytes), or more than max. */
-static bool read_varint(struct reader *in, uint64_t max, uint64_t *out)
+static inline bool read_varint(struct reader *in, uint64_t max, uint64_t *out)
 {
     uint64_t value = 0;
+
+    if (in->left && *in->at < 0x80) { /* most are this small; max is never smaller */
+        *out = read_byte(in);
+        return true;
+    }
 
     for (unsigned i = 0; i < VARINT_MAX_BYTES && in->left; i++) {
         uint8_t byte = read_byte(in);
