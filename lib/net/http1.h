@@ -42,7 +42,7 @@ struct http1_head {
     int minor;       /* HTTP/1.minor: 0 or 1 */
     bool keep_alive; /* by version and Connection */
     enum http1_framing framing;
-    uint64_t length;
+    uint64_t length; /* of Content-Length, also where the framing is HTTP1_NO_BODY; else 0 */
     size_t nheaders;
     struct mkv_header headers[HTTP1_HEADERS_MAX]; /* the first nheaders are set */
     /* after HTTP1_BAD */
@@ -66,7 +66,7 @@ bool http1_find(const struct http1_head *head, struct mkv_slice name, struct mkv
 /* The chunked body.  Zero to begin; clear() frees. */
 struct http1_chunks {
     enum { CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_SIZE_LF, CHUNK_DATA, CHUNK_DATA_CR, CHUNK_DATA_LF,
-           CHUNK_TRAILER, CHUNK_END } step;
+           CHUNK_TRAILER, CHUNK_LAST_LF, CHUNK_END } step;
     uint64_t left;      /* bytes of this chunk still to come               */
     unsigned digits;    /* of the size, so far                             */
     size_t line;        /* bytes of this size line or extension            */

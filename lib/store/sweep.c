@@ -27,6 +27,7 @@ struct store_sweeper {
     struct event tick;
     struct job jobs[SWEEP_JOBS];
     unsigned busy;
+    bool filling;            /* fill() is at work: a job that ends at once is its own to see */
     bool passing;            /* a pass is under way; jobs end before the next */
     int64_t at_due;          /* where the pass is */
     uint64_t at_id;
@@ -136,12 +137,14 @@ static void fill(struct store_sweeper *sw)
     struct mkv_store *s = sw->store;
     struct job *j;
 
+    if (sw->filling) return;
+    sw->filling = true;
     while (sw->passing && (j = free_job(sw))) {
         mkv_record_init(&j->garbage.files);
         if (mkv_index_garbage_next(s->index, sw->at_due, sw->at_id, mkv_loop_wall(s->loop),
                                    &j->garbage)) {
             sw->passing = false;
-            return;
+            break;
         }
         sw->at_due = j->garbage.due;
         sw->at_id = j->garbage.id;
@@ -149,6 +152,7 @@ static void fill(struct store_sweeper *sw)
         j->step = JOB_ERASE;
         job_start(j);
     }
+    sw->filling = false;
 }
 
 /* ---- marks that could not be taken off ------------------------------------------- */
@@ -183,7 +187,7 @@ static void unmark_stale(struct mkv_store *s)
     struct mkv_index_stats stats;
 
     mkv_index_stats(s->index, &stats);
-    if (!s->stale_marks || stats.full || stats.broken) return;
+    if (!s->stale_marks || stats.broken) return;
     s->stale_marks = 0;
     mkv_walk_init(&walk, MKV_TABLE_MARKS, 0, mkv_slice(NULL, 0), mkv_slice(NULL, 0));
     if (mkv_index_walk(s->index, &walk, SWEEP_JOBS, unmark_one, &st) || !walk.ended)
