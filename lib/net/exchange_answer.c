@@ -95,10 +95,13 @@ void exchange_resume(struct mkv_exchange *x)
 
     if (x->paused) return;
     if (len) {
-        size_t used = decode_all(
-            x, (struct mkv_bytes){evbuffer_pullup(x->held, -1), len, NULL});
+        const uint8_t *data = evbuffer_pullup(x->held, -1);
 
-        evbuffer_drain(x->held, used);
+        if (!data) {
+            exchange_fail(x, BLAME_NOBODY, "out of memory");
+            return;
+        }
+        evbuffer_drain(x->held, decode_all(x, (struct mkv_bytes){data, len, NULL}));
         if (x->step != EXCHANGE_BODY || x->paused) return;
     }
     if (stream_read_on(&x->connection->stream, true))

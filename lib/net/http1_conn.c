@@ -14,6 +14,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -349,7 +350,7 @@ static void begin_request(struct conn *c)
 
     c->step = CONN_REQUEST;
     c->answer = ANSWER_NONE;
-    c->body = head->framing == HTTP1_NO_BODY ? BODY_OVER : BODY_UNREAD;
+    c->body = BODY_UNREAD;
     c->chunked = head->framing == HTTP1_CHUNKED;
     c->body_left = head->framing == HTTP1_LENGTH ? head->length : 0;
     c->expects = head->expects_continue;

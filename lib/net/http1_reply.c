@@ -291,7 +291,7 @@ static void verb_read_body(struct mkv_request *r, bool on)
         if (c->body == BODY_FLOWS) c->body = BODY_PAUSED; /* on_readable() disarms */
         return;
     }
-    if (c->body == BODY_FLOWS || (c->body == BODY_OVER && r->has_body)) return;
+    if (c->body == BODY_FLOWS || c->body == BODY_OVER) return;
     if (c->expects && c->in_len == 0 && c->answer == ANSWER_NONE &&
         (c->chunked || c->body_left > 0))
         send_continue(c);
