@@ -96,7 +96,12 @@ static enum http1_progress trailer_bytes(struct http1_chunks *c, const char *dat
     }
     memcpy(c->trailer + c->trailer_len, data, n);
     c->trailer_len += n;
-    c->line = lf ? 0 : c->line + n;
+    c->line += n;
+    if (lf) {
+        if (c->line < 2 || c->trailer[c->trailer_len - 2] != '\r')
+            return bad(c, "a trailer line ends with LF alone");
+        c->line = 0;
+    }
     *used = n;
     return HTTP1_MORE;
 }

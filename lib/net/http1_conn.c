@@ -136,7 +136,8 @@ static void settle(struct conn *c)
         conn_close(c, "out of memory");
         return;
     }
-    if (c->step == CONN_IDLE && c->in_len > 0) conn_resume_later(c);
+    if (c->step == CONN_IDLE && c->in_len > 0 && stream_unsent(&c->stream) == 0)
+        conn_resume_later(c); /* else on_written() does */
     conn_want_read(c);
 }
 
