@@ -295,6 +295,17 @@ static enum mkv_method find_method(struct mkv_slice name)
     return MKV_METHOD_OTHER;
 }
 
+static size_t scheme_length(struct mkv_slice target)
+{
+    static const struct mkv_slice schemes[] = {{"http://", 7}, {"https://", 8}};
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+        if (target.len > schemes[i].len &&
+            mkv_slice_ieq(mkv_slice(target.data, schemes[i].len), schemes[i]))
+            return schemes[i].len;
+    return 0;
+}
+
 /* The path and query of a target: "/a?b", "http://host/a?b", or "*". */
 static bool split_target(struct mkv_request *r)
 {
@@ -302,14 +313,10 @@ static bool split_target(struct mkv_request *r)
     const char *mark;
 
     if (t.data[0] != '/' && !(t.len == 1 && t.data[0] == '*')) {
-        size_t scheme = t.len > 7 && mkv_slice_ieq(mkv_slice(t.data, 7), MKV_SLICE("http://")) ? 7
-                        : t.len > 8 && mkv_slice_ieq(mkv_slice(t.data, 8), MKV_SLICE("https://"))
-                            ? 8
-                            : 0;
-        size_t at = scheme;
+        size_t scheme = scheme_length(t), at = scheme;
 
         while (at < t.len && t.data[at] != '/' && t.data[at] != '?') at++;
-        if (at == scheme) return false; /* no scheme that we know, or no host */
+        if (scheme == 0 || at == scheme) return false;
         t = mkv_slice(t.data + at, t.len - at);
     }
     mark = t.len ? memchr(t.data, '?', t.len) : NULL;
