@@ -240,8 +240,8 @@ static bool is_key(const struct path_parts *parts, struct mkv_slice base64, bool
  * are tried first.  The MD5 in the path has 16 bits only, so a foreign name may
  * pass for a key by chance: the limits keep that as rare as it can be. */
 
-#define MISSING_MAX 11   /* slashes that are put back, at most              */
-#define TRIES_MAX   1024 /* a foreign name passes by chance once in 64 times */
+#define MISSING_MAX 11  /* slashes that are put back, at most                     */
+#define TRIES_MAX   256 /* so at most once in 256 does a foreign name pass by chance */
 
 struct slots {
     uint16_t at[BASE64_MAX + 1]; /* offsets where a slash may be put in, ascending */

@@ -5,12 +5,14 @@
  * blocking (evdns; /etc/hosts is honoured), one silent retry on a fresh
  * connection where a pooled one turns out closed before any byte of the answer.
  *
- * State.  A volume is UP; SUSPECT after a failure; DOWN when it refused a
- * connection or failed VOLUME_DOWN_AFTER times in a row.  A volume that is DOWN
- * is probed (HEAD /) after a backoff that doubles from VOLUME_BACKOFF_MIN_MS to
+ * State.  A volume is UP; SUSPECT after a failure or a 5xx answer; DOWN when it
+ * refused a connection, has a name that can not be resolved, or failed
+ * VOLUME_DOWN_AFTER times in a row.  A volume that is not UP is probed (HEAD /)
+ * after a backoff that doubles from VOLUME_BACKOFF_MIN_MS to
  * VOLUME_BACKOFF_MAX_MS; any HTTP answer below 500 makes it UP.  Exchanges with
  * a volume that is DOWN are still tried: callers choose.  Every change of state
- * is logged with its reason. */
+ * is logged with its reason: going down and coming back as warnings.  What is
+ * our own fault (no file descriptors, no memory) changes no state. */
 #ifndef MKV_NET_VOLUME_H
 #define MKV_NET_VOLUME_H
 
@@ -24,7 +26,12 @@
 #include <stdint.h>
 
 #define VOLUME_IDLE_MAX       100   /* pooled connections per volume          */
-#define VOLUME_STALL_MS       10000 /* PUT, DELETE or a body without progress */
+#define VOLUME_STALL_MS       10000 /* PUT, DELETE or a body without progress: no byte
+                                       moved, while the volume had something to do; the
+                                       wait for the answer counts from the last byte    */
+#define VOLUME_BRIEF_MAX      100   /* HEADs and DELETEs under way per volume; the rest
+                                       wait their turn: more connections than are kept
+                                       would be made only to be thrown away             */
 #define VOLUME_DOWN_AFTER     3
 #define VOLUME_BACKOFF_MIN_MS 500
 #define VOLUME_BACKOFF_MAX_MS 10000
@@ -38,6 +45,7 @@ struct mkv_volumes_options {
     struct mkv_loop *loop;     /* borrowed */
     struct mkv_blocks *blocks; /* borrowed */
     uint64_t timeout_ms;       /* -voltimeout: to connect; to answer HEAD, GET, LIST */
+    uint64_t stall_ms;         /* 0: VOLUME_STALL_MS                                  */
 };
 enum mkv_err mkv_volumes_open(struct mkv_volumes **out,
                               const struct mkv_volumes_options *opt) MKV_MUSTUSE;
@@ -74,7 +82,8 @@ struct mkv_exchange_options {
     int64_t body_length;    /* PUT: bytes, or -1: chunked                       */
     const char *date;       /* PUT: the Date header, which nginx makes the file's
                                mtime; NULL: none.  Copied                       */
-    uint64_t range_from;    /* GET: from this byte on; 0: all                   */
+    uint64_t range_from;    /* GET: from this byte on; 0: all.  A volume that can
+                               not do that answers 200 and sends all of it      */
 };
 
 /* Any but done may be NULL.  None runs inside a call on the exchange. */
@@ -86,7 +95,8 @@ struct mkv_exchange_events {
     void (*drained)(struct mkv_exchange *x, void *arg);
     /* The head of the answer: GET and HEAD.  Valid during the call. */
     void (*head)(struct mkv_exchange *x, const struct http1_head *head, void *arg);
-    /* GET: a piece of the body of a 200 or 206.  (Other bodies are dropped.) */
+    /* GET: a piece of the body of a 200 or 206.  (Other bodies are dropped.)
+     * None comes while paused; done may. */
     void (*body)(struct mkv_exchange *x, struct mkv_bytes piece, void *arg);
     /* Exactly once, last.  MKV_OK: status is the volume's answer, whatever it
      * is (a PUT may be answered before its body was sent).  MKV_EVOLUME: no
@@ -96,17 +106,18 @@ struct mkv_exchange_events {
 
 #define MKV_SEND_LOW (256 * 1024)
 
-/* Starts it; on an error nothing is called back. */
+/* Starts it; on an error nothing is called back: MKV_EINVAL where the path does
+ * not begin with '/' or holds a blank, a control or a non-ASCII character. */
 enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exchange_options *opt,
                                 const struct mkv_exchange_events *events, void *arg) MKV_MUSTUSE;
 
-/* PUT, after ready: a piece of the body; all of it has been sent.  Failures
- * come through done. */
+/* PUT, after ready: a piece of the body; all of it has been given.  Failures
+ * come through done: also where the pieces do not add up to body_length. */
 void mkv_exchange_send(struct mkv_exchange *x, struct mkv_bytes piece);
 void mkv_exchange_send_end(struct mkv_exchange *x);
 size_t mkv_exchange_unsent(const struct mkv_exchange *x);
 /* PUT: whether the whole body was handed to the kernel: if the exchange fails
- * then, the file may exist all the same. */
+ * then, the file may exist all the same.  Also valid in done. */
 bool mkv_exchange_sent_all(const struct mkv_exchange *x);
 /* GET: stops and resumes body(). */
 void mkv_exchange_pause(struct mkv_exchange *x, bool paused);

@@ -108,8 +108,9 @@ void mkv_store_close(struct mkv_store *s)
         next = op->next; /* drop may end op, and no other */
         op->drop(op);
     }
-    sweep_close(s->sweeper);
+    sweep_stop(s->sweeper);
     mkv_index_close(s->index); /* calls back: what waited for the index ends here */
+    sweep_close(s->sweeper);
     mkv_volumes_close(s->volumes);
     mkv_loop_settle(s->loop);  /* frees what retired */
     mkv_blocks_close(s->blocks);
@@ -163,6 +164,18 @@ struct mkv_volume *store_volume(struct mkv_store *s, uint32_t id)
     name = mkv_index_volume_name(s->index, id);
     if (!name.data || mkv_volumes_get(s->volumes, name, &s->by_id[id])) return NULL;
     return s->by_id[id];
+}
+
+bool mkv_store_can_write(struct mkv_store *s)
+{
+    size_t usable = 0;
+
+    for (size_t i = 0; i < s->cfg->nvolumes; i++) {
+        struct mkv_volume *v = store_volume(s, s->ids[i]);
+
+        usable += v && mkv_volume_state(v) != MKV_VOLUME_DOWN;
+    }
+    return usable >= s->cfg->min_replicas;
 }
 
 void store_place(struct mkv_store *s, struct mkv_slice key, struct mkv_replica *ordered)

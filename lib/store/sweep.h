@@ -25,6 +25,10 @@ struct mkv_store;
 struct store_sweeper;
 
 enum mkv_err sweep_open(struct store_sweeper **out, struct mkv_store *store) MKV_MUSTUSE;
-void sweep_close(struct store_sweeper *sweeper); /* NULL is fine */
+/* Cancels the deletions under way; their entries stay.  Then, once the index
+ * has called back for the rest (it is closed in between), close frees.  NULL is
+ * fine for both. */
+void sweep_stop(struct store_sweeper *sweeper);
+void sweep_close(struct store_sweeper *sweeper);
 
 #endif

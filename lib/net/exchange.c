@@ -1,0 +1,483 @@
+/* lib/net/exchange.c - one exchange with a volume: its life and its request. */
+#include "net/volume_internal.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEADERS_MAX 128 /* Content-Length or Transfer-Encoding, Date, Range, the last CRLF */
+#define DATE_MAX    40
+
+/* ---- the end ------------------------------------------------------------- */
+
+static void destroy(void *arg)
+{
+    struct mkv_exchange *x = arg;
+
+    if (x->kept) evbuffer_free(x->kept);
+    if (x->held) evbuffer_free(x->held);
+    if (x->framing == HTTP1_CHUNKED) http1_chunks_clear(&x->chunks);
+    free(x->partial);
+    free(x);
+}
+
+static bool is_brief(const struct mkv_exchange *x)
+{
+    return x->method == MKV_VOLUME_HEAD || x->method == MKV_VOLUME_DELETE;
+}
+
+static void begin(struct mkv_exchange *x);
+
+static void next_turn(struct mkv_volume *v)
+{
+    struct mkv_exchange *x;
+
+    while (v->brief < VOLUME_BRIEF_MAX && (x = TAILQ_FIRST(&v->queue))) {
+        TAILQ_REMOVE(&v->queue, x, turn);
+        begin(x);
+    }
+}
+
+static void note_sent(struct mkv_exchange *x)
+{
+    if (x->connection && x->step >= EXCHANGE_ANSWER && x->whole &&
+        stream_unsent(&x->connection->stream) == 0)
+        x->sent_all = true;
+}
+
+/* The connection is of no more use. */
+static void drop_connection(struct mkv_exchange *x)
+{
+    note_sent(x);
+    if (x->connecting) volume_connect_cancel(x->connecting);
+    if (x->connection) volume_close_connection(x->connection);
+    x->connection = NULL;
+}
+
+/* Takes x out of everything it is in; the memory lives to the end of the turn. */
+static void leave(struct mkv_exchange *x)
+{
+    struct mkv_volume *v = x->volume;
+
+    if (x->step == EXCHANGE_QUEUED) TAILQ_REMOVE(&v->queue, x, turn);
+    x->step = EXCHANGE_GONE;
+    LIST_REMOVE(x, link);
+    mkv_loop_forget(v->all->opt.loop, &x->chore);
+    mkv_loop_retire(v->all->opt.loop, &x->retired, destroy, x);
+    if (x->counted) v->brief--;
+    x->counted = false;
+}
+
+void exchange_discard(struct mkv_exchange *x)
+{
+    drop_connection(x);
+    leave(x);
+}
+
+void exchange_fail(struct mkv_exchange *x, enum volume_blame blame, const char *why)
+{
+    x->why = why;
+    drop_connection(x);
+    volume_failed(x->volume, blame, why);
+    leave(x);
+    next_turn(x->volume);
+    x->events.done(x, MKV_EVOLUME, 0, x->arg);
+}
+
+void exchange_complete(struct mkv_exchange *x, bool reuse)
+{
+    struct volume_connection *c = x->connection;
+
+    note_sent(x);
+    if (reuse && x->keep_alive && stream_unsent(&c->stream) == 0 &&
+        stream_read_on(&c->stream, true) == MKV_OK) {
+        volume_count_sent(c);
+        volume_put_idle(c);
+        x->connection = NULL;
+    } else {
+        drop_connection(x);
+    }
+    volume_answered(x->volume, x->status);
+    leave(x);
+    next_turn(x->volume);
+    x->events.done(x, MKV_OK, x->status, x->arg);
+}
+
+void exchange_fail_later(struct mkv_exchange *x, enum volume_blame blame, const char *why)
+{
+    if (x->step >= EXCHANGE_FAILED) return;
+    note_sent(x);
+    if (x->step == EXCHANGE_QUEUED) TAILQ_REMOVE(&x->volume->queue, x, turn);
+    x->step = EXCHANGE_FAILED;
+    x->blame = blame;
+    x->why = why;
+    mkv_loop_at_end(x->volume->all->opt.loop, &x->chore);
+}
+
+const char *exchange_errno(struct mkv_exchange *x, int err)
+{
+    switch (err) {
+    case ECONNREFUSED: return "connection refused";
+    case ECONNRESET: return "connection reset by the volume";
+    case EPIPE: return "connection closed by the volume";
+    case EMFILE: return "no file descriptors left (ulimit -n)";
+    case ENFILE: return "the system has no file descriptors left";
+    case EADDRNOTAVAIL: return "no local port left";
+    default: break;
+    }
+    snprintf(x->why_text, sizeof(x->why_text), "%s", strerror(err));
+    return x->why_text;
+}
+
+/* ---- the beginning ------------------------------------------------------- */
+
+static void append(char **at, const char *data, size_t len)
+{
+    memcpy(*at, data, len);
+    *at += len;
+}
+
+static void append_slice(char **at, struct mkv_slice s)
+{
+    append(at, s.data, s.len);
+}
+
+static void write_head(struct mkv_exchange *x, const struct mkv_exchange_options *opt)
+{
+    static const struct mkv_slice methods[] = {
+        [MKV_VOLUME_HEAD] = {"HEAD ", 5},
+        [MKV_VOLUME_GET] = {"GET ", 4},
+        [MKV_VOLUME_PUT] = {"PUT ", 4},
+        [MKV_VOLUME_DELETE] = {"DELETE ", 7}};
+    char *at = x->head, number[48];
+    int n;
+
+    append_slice(&at, methods[opt->method]);
+    append_slice(&at, opt->volume->dir);
+    append_slice(&at, opt->path);
+    append(&at, opt->volume->host_lines, opt->volume->host_lines_len);
+    if (opt->method == MKV_VOLUME_PUT && opt->body_length >= 0) {
+        n = snprintf(number, sizeof(number), "Content-Length: %" PRId64 "\r\n", opt->body_length);
+        append(&at, number, (size_t)n);
+    } else if (opt->method == MKV_VOLUME_PUT) {
+        append_slice(&at, MKV_SLICE("Transfer-Encoding: chunked\r\n"));
+    }
+    if (opt->method == MKV_VOLUME_PUT && opt->date) {
+        append_slice(&at, MKV_SLICE("Date: "));
+        append_slice(&at, mkv_slice_of(opt->date));
+        append_slice(&at, MKV_SLICE("\r\n"));
+    }
+    if (opt->method == MKV_VOLUME_GET && opt->range_from) {
+        n = snprintf(number, sizeof(number), "Range: bytes=%" PRIu64 "-\r\n", opt->range_from);
+        append(&at, number, (size_t)n);
+    }
+    append_slice(&at, MKV_SLICE("\r\n"));
+    x->head_len = (size_t)(at - x->head);
+}
+
+static bool is_path(struct mkv_slice path)
+{
+    if (path.len == 0 || path.data[0] != '/' || path.len > HTTP1_TARGET_MAX) return false;
+    for (size_t i = 0; i < path.len; i++)
+        if (path.data[i] <= ' ' || path.data[i] >= 127) return false;
+    return true;
+}
+
+static void on_chore(void *arg);
+
+enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exchange_options *opt,
+                                const struct mkv_exchange_events *events, void *arg)
+{
+    struct mkv_volume *v = opt->volume;
+    struct mkv_volumes *vs = v->all;
+    struct mkv_exchange *x;
+
+    if (!is_path(opt->path)) return MKV_EINVAL;
+    if (opt->date && (strlen(opt->date) > DATE_MAX || strpbrk(opt->date, "\r\n")))
+        return MKV_EINVAL;
+    x = calloc(1, sizeof(*x) + v->dir.len + opt->path.len + v->host_lines_len + HEADERS_MAX +
+                      DATE_MAX);
+    if (!x) return MKV_ENOMEM;
+    x->method = opt->method;
+    x->volume = v;
+    x->events = *events;
+    x->arg = arg;
+    x->started_ms = mkv_loop_now(vs->opt.loop);
+    x->body_length = opt->method == MKV_VOLUME_PUT ? opt->body_length : 0;
+    x->whole = x->body_length == 0;
+    x->why = "";
+    x->chore.run = on_chore;
+    x->chore.arg = x;
+    write_head(x, opt);
+    LIST_INSERT_HEAD(&vs->exchanges, x, link);
+    v->stats.exchanges++;
+    volumes_wake(vs, VOLUME_TICK_MS);
+    *out = x;
+
+    if (is_brief(x) && v->brief >= VOLUME_BRIEF_MAX) {
+        x->step = EXCHANGE_QUEUED;
+        TAILQ_INSERT_TAIL(&v->queue, x, turn);
+    } else {
+        begin(x);
+    }
+    return MKV_OK;
+}
+
+static void send_request(struct mkv_exchange *x);
+
+/* x has a connection now.  A PUT waits for the end of the turn, so that what is
+ * handed over in ready() leaves together with the head. */
+static void attach(struct mkv_exchange *x, struct volume_connection *c)
+{
+    x->connection = c;
+    x->keeping = c->answered && !x->retried;
+    x->since_ms = mkv_loop_now(c->stream.loop);
+    x->step = EXCHANGE_READY;
+    c->exchange = x;
+    c->sent_before = c->stream.sent;
+    if (x->method == MKV_VOLUME_PUT)
+        mkv_loop_at_end(c->stream.loop, &x->chore);
+    else
+        send_request(x);
+}
+
+static void connect_afresh(struct mkv_exchange *x)
+{
+    x->step = EXCHANGE_CONNECT;
+    volume_connect(x);
+}
+
+static void begin(struct mkv_exchange *x)
+{
+    struct volume_connection *c = volume_take_idle(x->volume);
+
+    if (is_brief(x)) {
+        x->counted = true;
+        x->volume->brief++;
+    }
+    if (c) {
+        x->volume->stats.busy++;
+        attach(x, c);
+    } else {
+        connect_afresh(x);
+    }
+}
+
+void exchange_connected(struct mkv_exchange *x, struct volume_connection *c)
+{
+    attach(x, c);
+}
+
+void exchange_broken(struct mkv_exchange *x, const char *why)
+{
+    /* Still keeping: not retried yet, and nothing of a PUT's body is lost. */
+    if (!x->keeping || x->begun) {
+        exchange_fail(x, BLAME_VOLUME, why);
+        return;
+    }
+    drop_connection(x);
+    mkv_loop_forget(x->volume->all->opt.loop, &x->chore);
+    x->keeping = false;
+    x->retried = true;
+    x->volume->stats.retries++;
+    connect_afresh(x);
+}
+
+/* ---- the request --------------------------------------------------------- */
+
+static void send_request(struct mkv_exchange *x)
+{
+    struct stream *s = &x->connection->stream;
+
+    x->step = EXCHANGE_ANSWER;
+    if (stream_add(s, x->head, x->head_len) || (x->kept && stream_add_buffer(s, x->kept)))
+        exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+}
+
+static void on_chore(void *arg)
+{
+    struct mkv_exchange *x = arg;
+
+    switch (x->step) {
+    case EXCHANGE_READY:
+        send_request(x);
+        if (x->step != EXCHANGE_ANSWER || x->told_ready) break;
+        x->told_ready = true;
+        if (x->events.ready) x->events.ready(x, x->arg);
+        break;
+    case EXCHANGE_BODY: exchange_resume(x); break;
+    case EXCHANGE_FAILED: exchange_fail(x, x->blame, x->why); break;
+    default: break;
+    }
+}
+
+/* While the request may have to be repeated, what is given is also kept; while
+ * a second connection is being made, it is only kept. */
+static void put_bytes(struct mkv_exchange *x, struct mkv_bytes bytes)
+{
+    bool connected = x->step == EXCHANGE_ANSWER;
+    enum mkv_err err = MKV_OK;
+
+    if (x->keeping || !connected) {
+        if (!x->kept) x->kept = evbuffer_new();
+        err = x->kept ? mkv_bytes_append(x->kept, bytes) : MKV_ENOMEM;
+    }
+    if (!err && connected) err = stream_add_bytes(&x->connection->stream, bytes);
+    if (err) exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+}
+
+static void put_text(struct mkv_exchange *x, const char *text, size_t len)
+{
+    put_bytes(x, (struct mkv_bytes){(const uint8_t *)text, len, NULL});
+}
+
+static bool takes_body(const struct mkv_exchange *x)
+{
+    return x->told_ready && (x->step == EXCHANGE_CONNECT || x->step == EXCHANGE_READY ||
+                             x->step == EXCHANGE_ANSWER);
+}
+
+static void stop_keeping(struct mkv_exchange *x)
+{
+    x->keeping = false;
+    if (x->kept) evbuffer_free(x->kept);
+    x->kept = NULL;
+}
+
+void mkv_exchange_send(struct mkv_exchange *x, struct mkv_bytes piece)
+{
+    char size[24];
+
+    if (!takes_body(x) || piece.len == 0) return;
+    if (x->body_length >= 0 && piece.len > (uint64_t)x->body_length - x->handed) {
+        exchange_fail_later(x, BLAME_NOBODY, "the body is longer than announced");
+        return;
+    }
+    if (mkv_exchange_unsent(x) == 0) x->since_ms = mkv_loop_now(x->volume->all->opt.loop);
+    x->handed += piece.len;
+    if (x->keeping && x->handed > VOLUME_KEEP_MAX) stop_keeping(x);
+    if (x->body_length < 0)
+        put_text(x, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", piece.len));
+    put_bytes(x, piece);
+    if (x->body_length < 0)
+        put_text(x, "\r\n", 2);
+    else
+        x->whole = x->handed == (uint64_t)x->body_length;
+    if (mkv_exchange_unsent(x) > MKV_SEND_LOW) x->above = true;
+}
+
+void mkv_exchange_send_end(struct mkv_exchange *x)
+{
+    if (!takes_body(x)) return;
+    if (x->body_length >= 0) {
+        if (!x->whole)
+            exchange_fail_later(x, BLAME_NOBODY, "the body is shorter than announced");
+    } else if (!x->whole) {
+        if (mkv_exchange_unsent(x) == 0) x->since_ms = mkv_loop_now(x->volume->all->opt.loop);
+        put_text(x, "0\r\n\r\n", 5);
+        x->whole = true;
+    }
+}
+
+size_t mkv_exchange_unsent(const struct mkv_exchange *x)
+{
+    if (x->step == EXCHANGE_ANSWER) return stream_unsent(&x->connection->stream);
+    if (x->step < EXCHANGE_ANSWER && x->kept) return evbuffer_get_length(x->kept);
+    return 0;
+}
+
+bool mkv_exchange_sent_all(const struct mkv_exchange *x)
+{
+    return x->sent_all || (x->step == EXCHANGE_ANSWER && x->whole &&
+                           stream_unsent(&x->connection->stream) == 0);
+}
+
+void exchange_written(struct mkv_exchange *x)
+{
+    if (!x->above || mkv_exchange_unsent(x) >= MKV_SEND_LOW) return;
+    x->above = false;
+    if (x->step == EXCHANGE_ANSWER && x->events.drained) x->events.drained(x, x->arg);
+}
+
+/* A volume that refuses a body answers and closes: the answer may be there. */
+void exchange_write_failed(struct mkv_exchange *x, int err)
+{
+    struct volume_connection *c = x->connection;
+
+    exchange_readable(x);
+    if (x->connection == c && x->step == EXCHANGE_ANSWER)
+        exchange_broken(x, exchange_errno(x, err));
+}
+
+/* ---- the rest of the interface ------------------------------------------- */
+
+void mkv_exchange_pause(struct mkv_exchange *x, bool paused)
+{
+    struct mkv_loop *loop = x->volume->all->opt.loop;
+
+    if (x->paused == paused || x->step >= EXCHANGE_FAILED) return;
+    x->paused = paused;
+    if (x->step != EXCHANGE_BODY || x->drop) return;
+    x->since_ms = mkv_loop_now(loop);
+    if (!paused)
+        mkv_loop_at_end(loop, &x->chore);
+    else if (stream_read_on(&x->connection->stream, false))
+        exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+}
+
+void mkv_exchange_cancel(struct mkv_exchange *x)
+{
+    struct mkv_volume *v = x->volume;
+
+    if (x->step == EXCHANGE_GONE) return;
+    exchange_discard(x);
+    next_turn(v);
+}
+
+const char *mkv_exchange_why(const struct mkv_exchange *x)
+{
+    return x->why;
+}
+
+/* ---- time ---------------------------------------------------------------- */
+
+/* When nothing has moved since then, the volume is to blame.  UINT64_MAX: it is
+ * not its turn. */
+static uint64_t stall_deadline(const struct mkv_exchange *x)
+{
+    const struct stream *s = &x->connection->stream;
+    uint64_t since = s->progress_ms > x->since_ms ? s->progress_ms : x->since_ms;
+
+    if (x->step == EXCHANGE_BODY && x->paused && !x->drop) return UINT64_MAX;
+    if (x->step == EXCHANGE_ANSWER && !x->whole && stream_unsent(s) == 0) return UINT64_MAX;
+    return since + x->volume->all->opt.stall_ms;
+}
+
+void exchange_check(struct mkv_exchange *x, uint64_t now)
+{
+    const struct mkv_volumes *vs = x->volume->all;
+    bool patient = x->method == MKV_VOLUME_PUT || x->method == MKV_VOLUME_DELETE;
+
+    switch (x->step) {
+    case EXCHANGE_QUEUED:
+        if (now >= x->started_ms + vs->opt.timeout_ms)
+            exchange_fail_later(x, BLAME_NOBODY, vs->no_turn);
+        break;
+    case EXCHANGE_CONNECT: volume_connect_check(x->connecting, now); break;
+    case EXCHANGE_ANSWER:
+        if (!patient && now >= x->started_ms + vs->opt.timeout_ms)
+            exchange_fail_later(x, BLAME_VOLUME, vs->no_answer);
+        else if (patient && now >= stall_deadline(x))
+            exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);
+        break;
+    case EXCHANGE_BODY:
+        if (now >= stall_deadline(x)) exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);
+        break;
+    case EXCHANGE_READY:
+    case EXCHANGE_FAILED:
+    case EXCHANGE_GONE: break;
+    }
+}

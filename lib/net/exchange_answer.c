@@ -1,0 +1,241 @@
+/* lib/net/exchange_answer.c - one exchange with a volume: the answer. */
+#include "net/volume_internal.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INTERIM_MAX 8 /* 1xx answers before the real one */
+
+/* What is left of bytes behind the first used ones. */
+static struct mkv_bytes rest_of(struct mkv_bytes bytes, size_t used)
+{
+    return (struct mkv_bytes){bytes.data + used, bytes.len - used, bytes.block};
+}
+
+/* ---- the body ------------------------------------------------------------ */
+
+/* Hands on a piece of the decoded body.  False: x is over, or about to be. */
+static bool deliver(struct mkv_exchange *x, struct mkv_bytes piece)
+{
+    if (piece.len == 0) return true;
+    if (x->drop) {
+        x->dropped += piece.len;
+        if (x->dropped > VOLUME_DROP_MAX) exchange_complete(x, false);
+    } else if (x->events.body) {
+        x->events.body(x, piece, x->arg);
+    }
+    return x->step == EXCHANGE_BODY;
+}
+
+/* Decodes one piece; *used: its bytes.  HTTP1_BAD has been dealt with. */
+static enum http1_progress decode(struct mkv_exchange *x, struct mkv_bytes bytes, size_t *used)
+{
+    struct mkv_slice payload = {NULL, 0};
+    enum http1_progress progress = HTTP1_MORE;
+
+    *used = bytes.len;
+    if (x->framing == HTTP1_CHUNKED) {
+        progress = http1_chunks_next(&x->chunks, (const char *)bytes.data, bytes.len, used,
+                                     &payload);
+        bytes.data = (const uint8_t *)payload.data;
+        bytes.len = payload.len;
+    } else if (x->framing == HTTP1_LENGTH) {
+        if (bytes.len >= x->left) {
+            progress = HTTP1_DONE;
+            *used = bytes.len = (size_t)x->left;
+        }
+        x->left -= bytes.len;
+    }
+    if (progress == HTTP1_BAD) {
+        snprintf(x->why_text, sizeof(x->why_text), "malformed body: %s", x->chunks.reason_bad);
+        exchange_fail(x, BLAME_VOLUME, x->why_text);
+        return HTTP1_BAD;
+    }
+    return deliver(x, bytes) ? progress : HTTP1_BAD;
+}
+
+/* Returns how many bytes were used: fewer than all only where paused.  x may be
+ * over afterwards. */
+static size_t decode_all(struct mkv_exchange *x, struct mkv_bytes bytes)
+{
+    size_t done = 0, used;
+
+    while (done < bytes.len && (!x->paused || x->drop)) {
+        struct mkv_bytes rest = rest_of(bytes, done);
+        enum http1_progress progress = decode(x, rest, &used);
+
+        done += used;
+        if (progress == HTTP1_DONE) exchange_complete(x, used == rest.len);
+        if (progress != HTTP1_MORE) return bytes.len;
+    }
+    return done;
+}
+
+/* What comes behind a pause is held: one read at most, for then reading stops. */
+static void body(struct mkv_exchange *x, struct mkv_bytes bytes)
+{
+    size_t used = decode_all(x, bytes);
+
+    if (x->step != EXCHANGE_BODY || !x->paused || x->drop) return;
+    if (stream_read_on(&x->connection->stream, false)) goto fail;
+    if (used == bytes.len) return;
+    if (!x->held) x->held = evbuffer_new();
+    if (!x->held || mkv_bytes_append(x->held, rest_of(bytes, used))) goto fail;
+    return;
+fail:
+    exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+}
+
+void exchange_resume(struct mkv_exchange *x)
+{
+    size_t len = x->held ? evbuffer_get_length(x->held) : 0;
+
+    if (x->paused) return;
+    if (len) {
+        const uint8_t *data = evbuffer_pullup(x->held, -1);
+
+        if (!data) {
+            exchange_fail(x, BLAME_NOBODY, "out of memory");
+            return;
+        }
+        evbuffer_drain(x->held, decode_all(x, (struct mkv_bytes){data, len, NULL}));
+        if (x->step != EXCHANGE_BODY || x->paused) return;
+    }
+    if (stream_read_on(&x->connection->stream, true))
+        exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+}
+
+/* ---- the head ------------------------------------------------------------ */
+
+/* The head of the final answer; rest: what was read behind it. */
+static void got_head(struct mkv_exchange *x, const struct http1_head *head, struct mkv_bytes rest)
+{
+    bool good = head->status == 200 || head->status == 206, early;
+
+    early = x->method == MKV_VOLUME_PUT &&
+            !(x->whole && stream_unsent(&x->connection->stream) == 0);
+    x->status = head->status;
+    x->framing = head->framing;
+    x->keep_alive = head->keep_alive;
+    x->left = head->length;
+    x->drop = x->method != MKV_VOLUME_GET || !good;
+    if (early) { /* whatever it answers: it does not want the rest of the body */
+        exchange_complete(x, false);
+        return;
+    }
+    x->step = EXCHANGE_BODY;
+    if (x->events.head && (x->method == MKV_VOLUME_GET || x->method == MKV_VOLUME_HEAD))
+        x->events.head(x, head, x->arg);
+    if (x->step != EXCHANGE_BODY) return;
+    if (x->framing == HTTP1_NO_BODY || (x->framing == HTTP1_LENGTH && x->left == 0))
+        exchange_complete(x, rest.len == 0);
+    else if (x->drop && x->framing == HTTP1_LENGTH && x->left > VOLUME_DROP_MAX)
+        exchange_complete(x, false);
+    else
+        body(x, rest);
+}
+
+/* Keeps the beginning of a head. */
+static bool keep_partial(struct mkv_exchange *x, struct mkv_bytes bytes)
+{
+    size_t room = HTTP1_HEAD_MAX - x->partial_len;
+    size_t n = bytes.len < room ? bytes.len : room;
+    char *more = realloc(x->partial, x->partial_len + n);
+
+    if (!more) {
+        exchange_fail(x, BLAME_NOBODY, "out of memory");
+        return false;
+    }
+    memcpy(more + x->partial_len, bytes.data, n);
+    x->partial = more;
+    x->partial_len += n;
+    return true;
+}
+
+/* Parses one head, 1xx or final.  DONE: *used bytes of bytes belonged to it. */
+static enum http1_progress parse_head(struct mkv_exchange *x, struct http1_head *head,
+                                      struct mkv_bytes bytes, size_t *used)
+{
+    size_t before = x->partial_len;
+    bool to_head = x->method == MKV_VOLUME_HEAD;
+    enum http1_progress progress;
+
+    if (before && !keep_partial(x, bytes)) return HTTP1_BAD;
+    progress = http1_parse_response(head, before ? x->partial : (const char *)bytes.data,
+                                    before ? x->partial_len : bytes.len, to_head, &x->scanned,
+                                    used);
+    if (progress == HTTP1_BAD) {
+        snprintf(x->why_text, sizeof(x->why_text), "malformed answer: %s", head->reason_bad);
+        exchange_fail(x, BLAME_VOLUME, x->why_text);
+    } else if (progress == HTTP1_MORE) {
+        if (!before) (void)keep_partial(x, bytes);
+    } else {
+        *used -= before;
+    }
+    return progress;
+}
+
+static void head(struct mkv_exchange *x, struct mkv_bytes bytes)
+{
+    struct http1_head h;
+    size_t used;
+
+    x->begun = true;
+    for (;;) {
+        if (parse_head(x, &h, bytes, &used) != HTTP1_DONE) return;
+        bytes = rest_of(bytes, used);
+        if (h.status >= 200) {
+            got_head(x, &h, bytes);
+            return;
+        }
+        if (h.status == 101 || ++x->interim > INTERIM_MAX) {
+            exchange_fail(x, BLAME_VOLUME, "it answers with 1xx instead of a status");
+            return;
+        }
+        x->partial_len = x->scanned = 0;
+        if (bytes.len == 0) return;
+    }
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+static void end_of_input(struct mkv_exchange *x)
+{
+    if (x->step == EXCHANGE_READY || !x->begun)
+        exchange_broken(x, "connection closed before an answer");
+    else if (x->step == EXCHANGE_ANSWER)
+        exchange_broken(x, "connection closed within the head of the answer");
+    else if (x->framing == HTTP1_UNTIL_CLOSE || x->drop)
+        exchange_complete(x, false);
+    else
+        exchange_broken(x, "connection closed within the body");
+}
+
+void exchange_readable(struct mkv_exchange *x)
+{
+    struct volume_connection *c = x->connection;
+    struct mkv_bytes bytes;
+    ssize_t n;
+
+    if (x->step >= EXCHANGE_FAILED) return; /* it will be closed in this turn */
+    n = mkv_blocks_read(x->volume->all->opt.blocks, c->stream.fd, MKV_BLOCK_SIZE, &bytes);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR) exchange_broken(x, exchange_errno(x, errno));
+        return;
+    }
+    if (n == 0) {
+        end_of_input(x);
+        return;
+    }
+    x->volume->stats.bytes_received += (uint64_t)n;
+    c->stream.progress_ms = mkv_loop_now(c->stream.loop);
+    if (x->step == EXCHANGE_READY || c->stream.sent == c->sent_before)
+        exchange_broken(x, "it answered before it was asked");
+    else if (x->step == EXCHANGE_ANSWER)
+        head(x, bytes);
+    else
+        body(x, bytes);
+}

@@ -1,0 +1,204 @@
+/* lib/net/volume_internal.h - what the four files of the volume client share.
+ *
+ *   volume.c           the servers: names, states, probes, the tick
+ *   volume_pool.c      connections: idle ones, new ones
+ *   exchange.c         one exchange: its life and the request
+ *   exchange_answer.c  one exchange: the answer
+ *
+ * Everybody else includes volume.h. */
+#ifndef MKV_NET_VOLUME_INTERNAL_H
+#define MKV_NET_VOLUME_INTERNAL_H
+
+#include "mkv/loop.h"
+#include "mkv/place.h"
+#include "net/resolve.h"
+#include "net/stream.h"
+#include "net/volume.h"
+
+#include <sys/queue.h>
+
+#define VOLUME_TICK_MS   50          /* deadlines are looked at this often            */
+#define VOLUME_IDLE_MS   60000       /* an older idle connection may be dead silently:
+                                        not used again                                */
+#define VOLUME_KEEP_MAX  (64 * 1024) /* of a PUT's body, for sending it once more     */
+#define VOLUME_DROP_MAX  (64 * 1024) /* a longer unwanted body costs the connection   */
+#define VOLUME_BUCKETS   256
+#define VOLUME_WHY_MAX   64
+
+/* Whose fault a failure is, as far as the volume's state goes. */
+enum volume_blame {
+    BLAME_NOBODY,  /* ours or the caller's: no descriptors, no memory     */
+    BLAME_VOLUME,  /* it did not do what it should                        */
+    BLAME_REFUSED  /* nobody listens there: down at once                  */
+};
+
+struct volume_connection {
+    struct stream stream;           /* first: a stream's callbacks find us by it      */
+    struct mkv_volume *volume;      /* borrowed: outlives its connections             */
+    struct mkv_exchange *exchange;  /* borrowed; NULL: idle                           */
+    bool answered;                  /* has served an exchange before                  */
+    uint64_t sent_before;           /* stream.sent when the exchange took it          */
+    uint64_t idle_since_ms;
+    TAILQ_ENTRY(volume_connection) link; /* among the volume's idle ones, newest first */
+    struct mkv_retired retired;
+};
+
+TAILQ_HEAD(volume_connections, volume_connection);
+LIST_HEAD(exchanges, mkv_exchange);
+TAILQ_HEAD(exchange_queue, mkv_exchange);
+
+struct mkv_volume {
+    struct mkv_volumes *all;        /* borrowed: owns us                              */
+    char name[MKV_VOLUME_NAME_MAX + 1]; /* as given                                   */
+    struct mkv_slice dir;           /* "/dir" within name, or empty                   */
+    char host_lines[MKV_VOLUME_NAME_MAX + 32]; /* from behind the target to Host's CRLF */
+    size_t host_lines_len;
+    struct resolve_name address;
+    unsigned preferred;             /* the address that worked last                   */
+
+    enum mkv_volume_state state;
+    unsigned failures;              /* in a row                                       */
+    uint64_t backoff_ms, probe_at_ms; /* where not UP                                 */
+    struct mkv_exchange *probe;     /* borrowed: under way; NULL: none                */
+
+    struct volume_connections idle; /* owned */
+    unsigned brief;                 /* HEADs and DELETEs under way                    */
+    struct exchange_queue queue;    /* more of them, waiting for their turn           */
+    struct mkv_volume_stats stats;
+    TAILQ_ENTRY(mkv_volume) link;
+    struct mkv_volume *same_bucket;
+    struct mkv_retired retired;
+};
+
+TAILQ_HEAD(volume_list, mkv_volume);
+
+struct mkv_volumes {
+    struct mkv_volumes_options opt; /* stall_ms filled in                             */
+    struct volume_list list;        /* owned                                          */
+    struct mkv_volume *buckets[VOLUME_BUCKETS]; /* the same, by name                  */
+    struct exchanges exchanges;     /* all of them; owned until they call done        */
+    struct event tick;              /* armed only while something may become due      */
+    uint64_t tick_due_ms;           /* UINT64_MAX: not armed                          */
+    /* Reasons that hold the configured times. */
+    char no_answer[VOLUME_WHY_MAX], no_connection[VOLUME_WHY_MAX], no_turn[VOLUME_WHY_MAX],
+        no_name[VOLUME_WHY_MAX], no_progress[VOLUME_WHY_MAX];
+    struct mkv_retired retired;
+};
+
+/* ---- volume.c ------------------------------------------------------------ */
+
+/* An exchange ended with an answer; ended without one. */
+void volume_answered(struct mkv_volume *v, int status);
+void volume_failed(struct mkv_volume *v, enum volume_blame blame, const char *why);
+/* Sees to it that the tick comes within that time. */
+void volumes_wake(struct mkv_volumes *vs, uint64_t within_ms);
+
+/* ---- volume_pool.c ------------------------------------------------------- */
+
+struct volume_connecting; /* an attempt to connect: the name, then each address */
+
+/* The newest idle connection; NULL: none. */
+struct volume_connection *volume_take_idle(struct mkv_volume *v);
+/* Keeps it for the next exchange; drops the oldest where there are too many. */
+void volume_put_idle(struct volume_connection *c);
+void volume_close_connection(struct volume_connection *c);
+/* Adds what was sent for the exchange to the volume's numbers. */
+void volume_count_sent(struct volume_connection *c);
+
+/* Begins to connect for x, which owns the attempt (x->connecting): ends in
+ * exchange_connected() or exchange_fail_later(), maybe inside this call. */
+void volume_connect(struct mkv_exchange *x);
+void volume_connect_cancel(struct volume_connecting *k);
+/* Time has passed: on to the next address, or x fails. */
+void volume_connect_check(struct volume_connecting *k, uint64_t now);
+
+/* ---- exchange.c ---------------------------------------------------------- */
+
+/* The story of an exchange. */
+enum exchange_step {
+    EXCHANGE_QUEUED,  /* HEAD, DELETE: VOLUME_BRIEF_MAX others come first       */
+    EXCHANGE_CONNECT, /* a connection is being made                             */
+    EXCHANGE_READY,   /* it stands; at the end of this turn the request goes out */
+    EXCHANGE_ANSWER,  /* the request flows; the head of the answer may come     */
+    EXCHANGE_BODY,    /* the head has come, the body follows                    */
+    EXCHANGE_FAILED,  /* at the end of this turn done() will hear of it         */
+    EXCHANGE_GONE     /* over; freed at the end of this turn                    */
+};
+
+struct mkv_exchange {
+    enum exchange_step step;
+    enum mkv_exchange_method method;
+    struct mkv_volume *volume;            /* borrowed                                 */
+    struct volume_connection *connection; /* owned; NULL but from READY to BODY       */
+    struct volume_connecting *connecting; /* owned; NULL but in CONNECT               */
+    struct mkv_exchange_events events;
+    void *arg;
+
+    uint64_t started_ms;
+    uint64_t since_ms;       /* since when the volume has had something to do         */
+    bool retried;            /* the connection had been closed meanwhile: second one  */
+    bool counted;            /* in the volume's brief                                 */
+
+    /* the request's body */
+    int64_t body_length;     /* -1: chunked                                           */
+    uint64_t handed;         /* bytes of the body given to us                         */
+    bool told_ready;
+    bool whole;              /* all of the body has been given to us                  */
+    bool sent_all;           /* ... and to the kernel, at least once                  */
+    bool above;              /* unsent was above MKV_SEND_LOW                         */
+    bool keeping;            /* may be sent once more: kept holds all that was given  */
+    struct evbuffer *kept;   /* owned: to send it once more; NULL: nothing yet        */
+
+    /* the answer */
+    int status;
+    bool begun;              /* a byte of it has come                                 */
+    bool keep_alive, drop, paused;
+    unsigned interim;        /* 1xx answers so far                                    */
+    enum http1_framing framing;
+    uint64_t left;           /* HTTP1_LENGTH: bytes of the body still to come         */
+    uint64_t dropped;
+    struct http1_chunks chunks;
+    char *partial;           /* owned: a head of which only a part has come; or NULL  */
+    size_t partial_len, scanned;
+    struct evbuffer *held;   /* owned: read, not yet decoded, since paused; or NULL   */
+
+    enum volume_blame blame; /* in FAILED                                             */
+    const char *why;         /* static, the volume's, or why_text                     */
+    char why_text[VOLUME_WHY_MAX];
+
+    LIST_ENTRY(mkv_exchange) link;
+    TAILQ_ENTRY(mkv_exchange) turn;       /* in the volume's queue                    */
+    struct mkv_chore chore;
+    struct mkv_retired retired;
+    size_t head_len;
+    char head[];             /* the request's head, as it is sent                     */
+};
+
+/* The connection stands. */
+void exchange_connected(struct mkv_exchange *x, struct volume_connection *c);
+/* Fails at the end of this turn: allowed anywhere.  why: static or x's own. */
+void exchange_fail_later(struct mkv_exchange *x, enum volume_blame blame, const char *why);
+/* Ends without calling back. */
+void exchange_discard(struct mkv_exchange *x);
+/* The tick: is it overdue? */
+void exchange_check(struct mkv_exchange *x, uint64_t now);
+/* Fails now: from an event or a chore only. */
+void exchange_fail(struct mkv_exchange *x, enum volume_blame blame, const char *why);
+/* An answer is there: done(MKV_OK, x->status).  Only with reuse may the
+ * connection serve again. */
+void exchange_complete(struct mkv_exchange *x, bool reuse);
+/* The connection broke: once more on a fresh one where that is allowed. */
+void exchange_broken(struct mkv_exchange *x, const char *why);
+/* The text of an errno, static or in x->why_text. */
+const char *exchange_errno(struct mkv_exchange *x, int err);
+/* What the connection's stream tells. */
+void exchange_written(struct mkv_exchange *x);
+void exchange_write_failed(struct mkv_exchange *x, int err);
+
+/* ---- exchange_answer.c --------------------------------------------------- */
+
+void exchange_readable(struct mkv_exchange *x);
+/* No longer paused: hands on what was held, then reads on.  From a chore. */
+void exchange_resume(struct mkv_exchange *x);
+
+#endif
