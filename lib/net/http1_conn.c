@@ -24,6 +24,7 @@
 
 static void take(struct conn *c, size_t n)
 {
+    if (n == 0) return; /* in may be NULL */
     c->in += n;
     c->in_len -= n;
 }

@@ -1,8 +1,13 @@
 /* A chunked body: whole, and again in pieces as long as the first byte says. */
 #include "net/http1.h"
 
-#include <assert.h>
 #include <stdint.h>
+#include <stdlib.h>
+
+#define CHECK(condition)                                                                          \
+    do {                                                                                          \
+        if (!(condition)) abort();                                                                \
+    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -22,13 +27,13 @@ static struct outcome decode(const char *data, size_t len, size_t piece)
         struct mkv_slice payload;
 
         o.progress = http1_chunks_next(&c, data + o.used, n, &used, &payload);
-        assert(used <= n && (used > 0 || o.progress != HTTP1_MORE));
-        assert(payload.len <= used);
+        CHECK(used <= n && (used > 0 || o.progress != HTTP1_MORE));
+        CHECK(payload.len <= used);
         for (size_t i = 0; i < payload.len; i++) o.sum = o.sum * 31 + (uint8_t)payload.data[i];
         o.used += used;
         o.payload += payload.len;
     }
-    if (o.progress == HTTP1_BAD) assert(c.reason_bad);
+    if (o.progress == HTTP1_BAD) CHECK(c.reason_bad);
     o.ntrailers = c.ntrailers;
     http1_chunks_clear(&c);
     return o;
@@ -41,9 +46,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     if (len == 0) return 0;
     whole = decode((const char *)bytes + 1, len - 1, len);
     cut = decode((const char *)bytes + 1, len - 1, (size_t)bytes[0] + 1);
-    assert(whole.progress == cut.progress);
-    assert(whole.payload == cut.payload && whole.sum == cut.sum);
+    CHECK(whole.progress == cut.progress);
+    CHECK(whole.payload == cut.payload && whole.sum == cut.sum);
     if (whole.progress == HTTP1_DONE)
-        assert(whole.used == cut.used && whole.ntrailers == cut.ntrailers);
+        CHECK(whole.used == cut.used && whole.ntrailers == cut.ntrailers);
     return 0;
 }
