@@ -1,7 +1,8 @@
 /* lib/net/http1_conn.h - one connection of the HTTP/1.1 front.
  *
  * Inside the front only.  http1_server.c keeps the connections, http1_conn.c
- * reads requests from them, http1_reply.c writes answers to them. */
+ * reads from them, http1_begin.c makes requests of heads, http1_reply.c writes
+ * answers. */
 #ifndef MKV_NET_HTTP1_CONN_H
 #define MKV_NET_HTTP1_CONN_H
 
@@ -126,6 +127,11 @@ bool conn_drop_body(struct conn *c);
 /* Arms the read event where c wants to read.  It is disarmed only when it
  * fires and c does not. */
 void conn_want_read(struct conn *c);
+
+/* http1_begin.c */
+uint64_t conn_clock_us(void); /* for latencies: finer than the loop's clock */
+/* Fills the request from server->head and calls the handler. */
+void begin_request(struct conn *c);
 
 /* http1_reply.c */
 extern const struct mkv_transport http1_transport;
