@@ -25,7 +25,10 @@ static enum mkv_method find_method(struct mkv_slice name)
 
 static size_t scheme_length(struct mkv_slice target)
 {
-    static const struct mkv_slice schemes[] = {{"http://", 7}, {"https://", 8}};
+    static const struct mkv_slice schemes[] = {
+        {"http://",  7},
+        {"https://", 8}
+    };
 
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
         if (target.len > schemes[i].len &&
@@ -43,7 +46,8 @@ static bool split_target(struct mkv_request *r)
     if (t.data[0] != '/' && !(t.len == 1 && t.data[0] == '*')) {
         size_t scheme = scheme_length(t), at = scheme;
 
-        while (at < t.len && t.data[at] != '/' && t.data[at] != '?') at++;
+        while (at < t.len && t.data[at] != '/' && t.data[at] != '?')
+            at++;
         if (scheme == 0 || at == scheme) return false;
         t = mkv_slice(t.data + at, t.len - at);
     }

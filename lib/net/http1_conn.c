@@ -5,8 +5,8 @@
  * handler is at work, input is missing or the turn's share is used up.  Verbs
  * that a handler calls inside of it only record; verbs called at other times
  * ask for another round with conn_resume_later(). */
-#include "mkv/log.h"
 #include "net/http1_conn.h"
+#include "mkv/log.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -253,8 +253,9 @@ static void serve(struct conn *c);
 static void read_body(struct conn *c)
 {
     struct http1_server *s = c->server;
-    size_t max = c->chunked ? CHUNKED_MAX
-                            : c->body_left < MKV_BLOCK_SIZE ? (size_t)c->body_left : MKV_BLOCK_SIZE;
+    size_t max = c->chunked                      ? CHUNKED_MAX
+                 : c->body_left < MKV_BLOCK_SIZE ? (size_t)c->body_left
+                                                 : MKV_BLOCK_SIZE;
     struct mkv_bytes bytes;
     ssize_t n = mkv_blocks_read(s->opt.blocks, c->stream.fd, max, &bytes);
     size_t used;

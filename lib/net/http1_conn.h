@@ -46,37 +46,37 @@ struct conn {
     struct mkv_request r;
     struct http1_server *server; /* borrowed: closes its connections first */
     LIST_ENTRY(conn) all;
-    TAILQ_ENTRY(conn) waiting;   /* among those to resume in the next turn */
+    TAILQ_ENTRY(conn) waiting; /* among those to resume in the next turn */
     struct mkv_retired retired;
 
     enum conn_step step;
     enum body_step body;
     enum answer_step answer;
-    bool is_waiting;      /* linked in waiting                                 */
-    bool keep;            /* the connection goes on after this request         */
-    bool chunked;         /* the request's body is                             */
-    bool expects;         /* the client waits for 100 Continue                 */
-    bool above_high;      /* output was above the high mark: owes a drained()  */
-    bool no_memory;       /* noticed inside a verb; the next turn closes       */
-    bool shut;            /* lingering: our side is shut down                  */
-    int minor;            /* of the request's version                          */
-    int status;           /* of the answer                                     */
+    bool is_waiting; /* linked in waiting                                 */
+    bool keep;       /* the connection goes on after this request         */
+    bool chunked;    /* the request's body is                             */
+    bool expects;    /* the client waits for 100 Continue                 */
+    bool above_high; /* output was above the high mark: owes a drained()  */
+    bool no_memory;  /* noticed inside a verb; the next turn closes       */
+    bool shut;       /* lingering: our side is shut down                  */
+    int minor;       /* of the request's version                          */
+    int status;      /* of the answer                                     */
 
-    const char *in;       /* borrowed: unread bytes, in held or server->scratch */
+    const char *in; /* borrowed: unread bytes, in held or server->scratch */
     size_t in_len;
-    char *held;           /* owned: unread bytes between turns; NULL where none */
+    char *held; /* owned: unread bytes between turns; NULL where none */
     size_t held_size;
-    size_t scanned;       /* of in: http1_parse_request()                      */
+    size_t scanned; /* of in: http1_parse_request()                      */
 
-    uint64_t body_left;   /* bytes, where not chunked                          */
+    uint64_t body_left; /* bytes, where not chunked                          */
     struct http1_chunks chunks;
     uint64_t answer_left; /* bytes of an ANSWER_LENGTH still to come           */
 
-    uint64_t since_ms;    /* HEAD: its first byte; LINGER: our side shut down  */
-    uint64_t started_us;  /* REQUEST: the head was complete                    */
-    uint64_t counted;     /* of stream.sent, in the metrics                    */
-    size_t dropped;       /* LINGER: bytes                                     */
-    char *target;         /* owned: for the log line; NULL unless -v           */
+    uint64_t since_ms;   /* HEAD: its first byte; LINGER: our side shut down  */
+    uint64_t started_us; /* REQUEST: the head was complete                    */
+    uint64_t counted;    /* of stream.sent, in the metrics                    */
+    size_t dropped;      /* LINGER: bytes                                     */
+    char *target;        /* owned: for the log line; NULL unless -v           */
 };
 
 LIST_HEAD(conn_list, conn);
@@ -90,13 +90,13 @@ struct http1_server {
     size_t count;
     bool draining;
     uint64_t last_id;
-    struct event *tick;        /* owned; every second */
-    struct event *resume;      /* owned; fires at once, which is in the next turn */
+    struct event *tick;   /* owned; every second */
+    struct event *resume; /* owned; fires at once, which is in the next turn */
     struct mkv_retired retired;
 
     /* Shared by all connections: nothing in here outlives one callback. */
-    struct conn *serving;      /* whose requests are being read; NULL: nobody's */
-    size_t gathered;           /* bytes of its answers in gather               */
+    struct conn *serving; /* whose requests are being read; NULL: nobody's */
+    size_t gathered;      /* bytes of its answers in gather               */
     struct http1_head head;
     char key[HTTP1_TARGET_MAX];
     char scratch[READ_MAX];

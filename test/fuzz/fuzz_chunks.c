@@ -4,9 +4,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define CHECK(condition)                                                                          \
-    do {                                                                                          \
-        if (!(condition)) abort();                                                                \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) abort();                                                                 \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
@@ -29,7 +29,8 @@ static struct outcome decode(const char *data, size_t len, size_t piece)
         o.progress = http1_chunks_next(&c, data + o.used, n, &used, &payload);
         CHECK(used <= n && (used > 0 || o.progress != HTTP1_MORE));
         CHECK(payload.len <= used);
-        for (size_t i = 0; i < payload.len; i++) o.sum = o.sum * 31 + (uint8_t)payload.data[i];
+        for (size_t i = 0; i < payload.len; i++)
+            o.sum = o.sum * 31 + (uint8_t)payload.data[i];
         o.used += used;
         o.payload += payload.len;
     }

@@ -4,9 +4,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define CHECK(condition)                                                                          \
-    do {                                                                                          \
-        if (!(condition)) abort();                                                                \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) abort();                                                                 \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         CHECK(h->name.len > 0 && h->name.data > data);
         CHECK(h->value.data + h->value.len <= data + used);
         CHECK(!h->value.len || (!memchr(h->value.data, '\n', h->value.len) &&
-                                 !memchr(h->value.data, '\0', h->value.len)));
+                                !memchr(h->value.data, '\0', h->value.len)));
     }
     return 0;
 }

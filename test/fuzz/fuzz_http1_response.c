@@ -4,9 +4,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define CHECK(condition)                                                                          \
-    do {                                                                                          \
-        if (!(condition)) abort();                                                                \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) abort();                                                                 \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
@@ -16,8 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     const char *data = (const char *)bytes;
     static struct http1_head head;
     size_t scanned = 0, used = 0, used_cut = 0;
-    enum http1_progress progress =
-        http1_parse_response(&head, data, len, false, &scanned, &used), again;
+    enum http1_progress progress = http1_parse_response(&head, data, len, false, &scanned, &used),
+                        again;
 
     CHECK(used <= len && (progress == HTTP1_DONE) == (used > 0));
     if (progress == HTTP1_DONE) {

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define COUNT(array)  (sizeof(array) / sizeof((array)[0]))
 #define TEXT(literal) (literal), sizeof(literal) - 1
 
 static void assert_slice(struct mkv_slice s, const char *text)
@@ -65,27 +65,43 @@ static const struct {
     uint64_t length;
     size_t nheaders;
 } good[] = {
-    {TEXT("GET / HTTP/1.1\r\n" HOST "\r\n"), "GET", "/", 1, true, HTTP1_NO_BODY, 0, 1},
-    {TEXT("\r\nGET / HTTP/1.1\r\n" HOST "\r\n"), "GET", "/", 1, true, HTTP1_NO_BODY, 0, 1},
-    {TEXT("\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n"), "GET", "/", 1, true, HTTP1_NO_BODY, 0, 1},
-    {TEXT("GET / HTTP/1.0\r\n\r\n"), "GET", "/", 0, false, HTTP1_NO_BODY, 0, 0},
-    {TEXT("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"), "GET", "/", 0, true, HTTP1_NO_BODY, 0, 1},
-    {TEXT("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n"), "GET", "/", 0, false, HTTP1_NO_BODY, 0, 1},
-    {TEXT("GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n"), "GET", "/", 1, false, HTTP1_NO_BODY, 0, 2},
-    {TEXT("GET / HTTP/1.1\r\n" HOST "connection: TE ,\tCLOSE \r\n\r\n"), "GET", "/", 1, false, HTTP1_NO_BODY, 0, 2},
-    {TEXT("GET / HTTP/1.1\r\n" HOST "Connection: closed\r\n\r\n"), "GET", "/", 1, true, HTTP1_NO_BODY, 0, 2},
-    {TEXT("GET / HTTP/1.1\r\n" HOST "Connection: ,,\r\nConnection: close\r\n\r\n"), "GET", "/", 1, false, HTTP1_NO_BODY, 0, 3},
-    {TEXT("GET / HTTP/1.7\r\n" HOST "\r\n"), "GET", "/", 1, true, HTTP1_NO_BODY, 0, 1},
-    {TEXT("get /a?b HTTP/1.1\r\n" HOST "\r\n"), "get", "/a?b", 1, true, HTTP1_NO_BODY, 0, 1},
-    {TEXT("M!#$%&'*+-.^_`|~9 * HTTP/1.1\r\n" HOST "\r\n"), "M!#$%&'*+-.^_`|~9", "*", 1, true, HTTP1_NO_BODY, 0, 1},
-    {TEXT("GET http://h/p HTTP/1.1\r\n" HOST "\r\n"), "GET", "http://h/p", 1, true, HTTP1_NO_BODY, 0, 1},
-    {TEXT("GET /\xc3\xa4\xff HTTP/1.1\r\n" HOST "\r\n"), "GET", "/\xc3\xa4\xff", 1, true, HTTP1_NO_BODY, 0, 1},
-    {TEXT("PUT /k HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"), "PUT", "/k", 1, true, HTTP1_LENGTH, 0, 2},
-    {TEXT("PUT /k HTTP/1.1\r\n" HOST "CONTENT-LENGTH:\t0012 \t\r\n\r\n"), "PUT", "/k", 1, true, HTTP1_LENGTH, 12, 2},
-    {TEXT("PUT /k HTTP/1.1\r\n" HOST "Content-Length: 9223372036854775807\r\n\r\n"), "PUT", "/k", 1, true, HTTP1_LENGTH, INT64_MAX, 2},
-    {TEXT("PUT /k HTTP/1.1\r\n" HOST "Transfer-Encoding: Chunked\r\n\r\n"), "PUT", "/k", 1, true, HTTP1_CHUNKED, 0, 2},
-    {TEXT("GET / HTTP/1.1\r\nHost:\r\nA:\r\nB: \r\nC: x y\r\n\r\n"), "GET", "/", 1, true, HTTP1_NO_BODY, 0, 4},
-    {TEXT("GET / HTTP/1.1\r\nHost: [::1]:3000\r\nX: \xff\t\x80\r\n\r\n"), "GET", "/", 1, true, HTTP1_NO_BODY, 0, 2},
+    {TEXT("GET / HTTP/1.1\r\n" HOST "\r\n"),                                         "GET",               "/",             1, true,  HTTP1_NO_BODY, 0,         1},
+    {TEXT("\r\nGET / HTTP/1.1\r\n" HOST "\r\n"),                                     "GET",               "/",             1, true,  HTTP1_NO_BODY, 0,         1},
+    {TEXT("\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n"),                         "GET",               "/",             1, true,  HTTP1_NO_BODY, 0,
+     1                                                                                                                                                          },
+    {TEXT("GET / HTTP/1.0\r\n\r\n"),                                                 "GET",               "/",             0, false, HTTP1_NO_BODY, 0,         0},
+    {TEXT("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"),                       "GET",               "/",             0, true,  HTTP1_NO_BODY,
+     0,                                                                                                                                                        1},
+    {TEXT("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n"),                "GET",               "/",             0, false,
+     HTTP1_NO_BODY,                                                                                                                                 0,         1},
+    {TEXT("GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n"),                    "GET",               "/",             1, false,
+     HTTP1_NO_BODY,                                                                                                                                 0,         2},
+    {TEXT("GET / HTTP/1.1\r\n" HOST "connection: TE ,\tCLOSE \r\n\r\n"),             "GET",               "/",             1, false,
+     HTTP1_NO_BODY,                                                                                                                                 0,         2},
+    {TEXT("GET / HTTP/1.1\r\n" HOST "Connection: closed\r\n\r\n"),                   "GET",               "/",             1, true,
+     HTTP1_NO_BODY,                                                                                                                                 0,         2},
+    {TEXT("GET / HTTP/1.1\r\n" HOST "Connection: ,,\r\nConnection: close\r\n\r\n"),  "GET",               "/",             1,
+     false,                                                                                                                          HTTP1_NO_BODY, 0,         3},
+    {TEXT("GET / HTTP/1.7\r\n" HOST "\r\n"),                                         "GET",               "/",             1, true,  HTTP1_NO_BODY, 0,         1},
+    {TEXT("get /a?b HTTP/1.1\r\n" HOST "\r\n"),                                      "get",               "/a?b",          1, true,  HTTP1_NO_BODY, 0,         1},
+    {TEXT("M!#$%&'*+-.^_`|~9 * HTTP/1.1\r\n" HOST "\r\n"),                           "M!#$%&'*+-.^_`|~9", "*",             1, true,
+     HTTP1_NO_BODY,                                                                                                                                 0,         1},
+    {TEXT("GET http://h/p HTTP/1.1\r\n" HOST "\r\n"),                                "GET",               "http://h/p",    1, true,  HTTP1_NO_BODY,
+     0,                                                                                                                                                        1},
+    {TEXT("GET /\xc3\xa4\xff HTTP/1.1\r\n" HOST "\r\n"),                             "GET",               "/\xc3\xa4\xff", 1, true,
+     HTTP1_NO_BODY,                                                                                                                                 0,         1},
+    {TEXT("PUT /k HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"),                   "PUT",               "/k",            1, true,
+     HTTP1_LENGTH,                                                                                                                                  0,         2},
+    {TEXT("PUT /k HTTP/1.1\r\n" HOST "CONTENT-LENGTH:\t0012 \t\r\n\r\n"),            "PUT",               "/k",            1, true,
+     HTTP1_LENGTH,                                                                                                                                  12,        2},
+    {TEXT("PUT /k HTTP/1.1\r\n" HOST "Content-Length: 9223372036854775807\r\n\r\n"), "PUT",               "/k",            1,
+     true,                                                                                                                           HTTP1_LENGTH,  INT64_MAX, 2},
+    {TEXT("PUT /k HTTP/1.1\r\n" HOST "Transfer-Encoding: Chunked\r\n\r\n"),          "PUT",               "/k",            1, true,
+     HTTP1_CHUNKED,                                                                                                                                 0,         2},
+    {TEXT("GET / HTTP/1.1\r\nHost:\r\nA:\r\nB: \r\nC: x y\r\n\r\n"),                 "GET",               "/",             1, true,
+     HTTP1_NO_BODY,                                                                                                                                 0,         4},
+    {TEXT("GET / HTTP/1.1\r\nHost: [::1]:3000\r\nX: \xff\t\x80\r\n\r\n"),            "GET",               "/",             1, true,
+     HTTP1_NO_BODY,                                                                                                                                 0,         2},
 };
 
 static void check_good(size_t i, const struct http1_head *head)
@@ -111,21 +127,22 @@ static void test_good_requests(void **state)
 
         memcpy(more, good[i].text, good[i].len);
         memcpy(more + good[i].len, "\n \0X", 4); /* what follows is not looked at */
-        assert_int_equal(
-            http1_parse_request(&head, more, good[i].len + 4, &scanned, &used), HTTP1_DONE);
+        assert_int_equal(http1_parse_request(&head, more, good[i].len + 4, &scanned, &used),
+                         HTTP1_DONE);
         assert_int_equal(used, good[i].len);
         check_good(i, &head);
 
-        assert_int_equal(parse_by_bytes(http1_parse_request, &head, good[i].text, good[i].len,
-                                        &used, &memory), HTTP1_DONE);
+        assert_int_equal(
+            parse_by_bytes(http1_parse_request, &head, good[i].text, good[i].len, &used, &memory),
+            HTTP1_DONE);
         assert_int_equal(used, good[i].len);
         check_good(i, &head);
         free(memory);
     }
 }
 
-#define BODY(line) TEXT("PUT /k HTTP/1.1\r\n" HOST line "\r\n\r\n")
-#define LINE(line) TEXT("GET / HTTP/1.1\r\n" HOST line "\r\n\r\n")
+#define BODY(line)  TEXT("PUT /k HTTP/1.1\r\n" HOST line "\r\n\r\n")
+#define LINE(line)  TEXT("GET / HTTP/1.1\r\n" HOST line "\r\n\r\n")
 #define START(line) TEXT(line "\r\n" HOST "\r\n")
 
 static const struct {
@@ -133,108 +150,108 @@ static const struct {
     const char *text;
     size_t len;
 } bad[] = {
-    /* two lengths, or a length that others may read otherwise */
-    {400, BODY("Content-Length: 5\r\nTransfer-Encoding: chunked")},
-    {400, BODY("Transfer-Encoding: chunked\r\nContent-Length: 5")},
-    {400, BODY("Content-Length: 5\r\nContent-Length: 6")},
-    {400, BODY("Content-Length: 5\r\nContent-Length: 5")},
-    {400, BODY("Content-Length: 5, 5")},
-    {400, BODY("Content-Length: 5,6")},
-    {400, BODY("Content-Length: +5")},
-    {400, BODY("Content-Length: -1")},
-    {400, BODY("Content-Length: 0x5")},
-    {400, BODY("Content-Length: 5 5")},
-    {400, BODY("Content-Length: 5.0")},
-    {400, BODY("Content-Length: 1e1")},
-    {400, BODY("Content-Length:")},
-    {400, BODY("Content-Length: \xd9\xa5")},
-    {400, BODY("Content-Length: 9223372036854775808")},
-    {400, BODY("Content-Length: 18446744073709551621")},
-    {400, BODY("Content-Length: 5\r\n 6")},
-    {400, BODY("Content-Length : 5")},
-    {400, BODY("Content-Length\t: 5")},
-    {400, BODY(" Content-Length: 5")},
-    {400, BODY("Content-Length: 5\0")},
-    {400, BODY("Content-Length: 5\v")},
-    /* codings */
-    {501, BODY("Transfer-Encoding: gzip, chunked")},
-    {501, BODY("Transfer-Encoding: chunked, gzip")},
-    {501, BODY("Transfer-Encoding: chunked, chunked")},
-    {501, BODY("Transfer-Encoding: identity")},
-    {501, BODY("Transfer-Encoding: xchunked")},
-    {501, BODY("Transfer-Encoding: chunked;q=1")},
-    {501, BODY("Transfer-Encoding: \"chunked\"")},
-    {501, BODY("Transfer-Encoding:")},
-    {400, BODY("Transfer-Encoding: \vchunked")},
-    {400, BODY("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked")},
+  /* two lengths, or a length that others may read otherwise */
+    {400, BODY("Content-Length: 5\r\nTransfer-Encoding: chunked")          },
+    {400, BODY("Transfer-Encoding: chunked\r\nContent-Length: 5")          },
+    {400, BODY("Content-Length: 5\r\nContent-Length: 6")                   },
+    {400, BODY("Content-Length: 5\r\nContent-Length: 5")                   },
+    {400, BODY("Content-Length: 5, 5")                                     },
+    {400, BODY("Content-Length: 5,6")                                      },
+    {400, BODY("Content-Length: +5")                                       },
+    {400, BODY("Content-Length: -1")                                       },
+    {400, BODY("Content-Length: 0x5")                                      },
+    {400, BODY("Content-Length: 5 5")                                      },
+    {400, BODY("Content-Length: 5.0")                                      },
+    {400, BODY("Content-Length: 1e1")                                      },
+    {400, BODY("Content-Length:")                                          },
+    {400, BODY("Content-Length: \xd9\xa5")                                 },
+    {400, BODY("Content-Length: 9223372036854775808")                      },
+    {400, BODY("Content-Length: 18446744073709551621")                     },
+    {400, BODY("Content-Length: 5\r\n 6")                                  },
+    {400, BODY("Content-Length : 5")                                       },
+    {400, BODY("Content-Length\t: 5")                                      },
+    {400, BODY(" Content-Length: 5")                                       },
+    {400, BODY("Content-Length: 5\0")                                      },
+    {400, BODY("Content-Length: 5\v")                                      },
+ /* codings */
+    {501, BODY("Transfer-Encoding: gzip, chunked")                         },
+    {501, BODY("Transfer-Encoding: chunked, gzip")                         },
+    {501, BODY("Transfer-Encoding: chunked, chunked")                      },
+    {501, BODY("Transfer-Encoding: identity")                              },
+    {501, BODY("Transfer-Encoding: xchunked")                              },
+    {501, BODY("Transfer-Encoding: chunked;q=1")                           },
+    {501, BODY("Transfer-Encoding: \"chunked\"")                           },
+    {501, BODY("Transfer-Encoding:")                                       },
+    {400, BODY("Transfer-Encoding: \vchunked")                             },
+    {400, BODY("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked") },
     {400, BODY("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity")},
-    {400, BODY("Transfer-Encoding : chunked")},
-    {400, BODY("Transfer-Encoding:\r\n chunked")},
-    {400, TEXT("PUT /k HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n")},
-    /* lines */
-    {400, TEXT("GET / HTTP/1.1\n" HOST "\r\n")},
-    {400, TEXT("GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n")},
-    {400, TEXT("GET / HTTP/1.1\r\nHost: a\n\n")},
-    {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\n\n")},
-    {400, TEXT("GET / HTTP/1.1\r\nHost: a\rX: y\r\n\r\n")},
-    {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\n\rX: y\r\n\r\n")},
-    {400, TEXT("\nGET / HTTP/1.1\r\n" HOST "\r\n")},
-    {400, TEXT("\r\r\nGET / HTTP/1.1\r\n" HOST "\r\n")},
-    {400, TEXT("\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n")},
-    /* names and values */
-    {400, LINE("X: a\r\n folded")},
-    {400, LINE("X: a\r\n\tfolded")},
-    {400, LINE(": no name")},
-    {400, LINE("no colon")},
-    {400, LINE("white space: x")},
-    {400, LINE("b(r)ackets: x")},
-    {400, LINE("n\xc3\xa4me: x")},
-    {400, LINE("n\0me: x")},
-    {400, LINE("X: a\0b")},
-    {400, LINE("X: a\x01")},
-    {400, LINE("X: a\x7f")},
-    {400, LINE("X: a\x1b[0m")},
-    {417, LINE("Expect: 200-maybe")},
-    {417, LINE("Expect: 100-continue, 100-continue")},
-    {417, LINE("Expect:")},
-    /* Host */
-    {400, TEXT("GET / HTTP/1.1\r\n\r\n")},
-    {400, LINE("Host: b")},
-    {400, LINE("host: a")},
-    {400, TEXT("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n")},
-    {400, TEXT("GET / HTTP/1.1\r\nHost: a b\r\n\r\n")},
-    {400, TEXT("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n")},
-    {400, TEXT("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n")},
-    {400, TEXT("GET / HTTP/1.1\r\nHost : a\r\n\r\n")},
-    /* request lines */
-    {400, START("GET  / HTTP/1.1")},
-    {400, START("GET /  HTTP/1.1")},
-    {400, START("GET / HTTP/1.1 ")},
-    {400, START("GET /a b HTTP/1.1")},
-    {400, START("GET\t/ HTTP/1.1")},
-    {400, START("GET /\tHTTP/1.1")},
-    {400, START(" GET / HTTP/1.1")},
-    {400, START("GET /")},
-    {400, START("GET")},
-    {400, START("GET / ")},
-    {400, START("GET  HTTP/1.1")},
-    {400, START("GET /\x01 HTTP/1.1")},
-    {400, START("GET /\0 HTTP/1.1")},
-    {400, START("GET /\x7f HTTP/1.1")},
-    {400, START("G(T / HTTP/1.1")},
-    {400, START("G\xc3T / HTTP/1.1")},
-    {400, START("GETGETGETGETGETGETGETGETGETGETGET / HTTP/1.1")},
-    {400, START("GET / HTTP/1")},
-    {400, START("GET / HTTP/1.10")},
-    {400, START("GET / HTTP/11")},
-    {400, START("GET / http/1.1")},
-    {400, START("GET / HTTP/1,1")},
-    {400, START("GET / HTTP/a.1")},
-    {400, START("GET / HTTPS/1.1")},
-    {505, START("GET / HTTP/2.0")},
-    {505, START("GET / HTTP/0.9")},
-    {400, TEXT("\x16\x03\x01\x02")},
-    {400, TEXT("HTTP/1.1 200 OK\r\n\r\n")},
+    {400, BODY("Transfer-Encoding : chunked")                              },
+    {400, BODY("Transfer-Encoding:\r\n chunked")                           },
+    {400, TEXT("PUT /k HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n")    },
+ /* lines */
+    {400, TEXT("GET / HTTP/1.1\n" HOST "\r\n")                             },
+    {400, TEXT("GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n")                  },
+    {400, TEXT("GET / HTTP/1.1\r\nHost: a\n\n")                            },
+    {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\n\n")                          },
+    {400, TEXT("GET / HTTP/1.1\r\nHost: a\rX: y\r\n\r\n")                  },
+    {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\n\rX: y\r\n\r\n")              },
+    {400, TEXT("\nGET / HTTP/1.1\r\n" HOST "\r\n")                         },
+    {400, TEXT("\r\r\nGET / HTTP/1.1\r\n" HOST "\r\n")                     },
+    {400, TEXT("\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n")       },
+ /* names and values */
+    {400, LINE("X: a\r\n folded")                                          },
+    {400, LINE("X: a\r\n\tfolded")                                         },
+    {400, LINE(": no name")                                                },
+    {400, LINE("no colon")                                                 },
+    {400, LINE("white space: x")                                           },
+    {400, LINE("b(r)ackets: x")                                            },
+    {400, LINE("n\xc3\xa4me: x")                                           },
+    {400, LINE("n\0me: x")                                                 },
+    {400, LINE("X: a\0b")                                                  },
+    {400, LINE("X: a\x01")                                                 },
+    {400, LINE("X: a\x7f")                                                 },
+    {400, LINE("X: a\x1b[0m")                                              },
+    {417, LINE("Expect: 200-maybe")                                        },
+    {417, LINE("Expect: 100-continue, 100-continue")                       },
+    {417, LINE("Expect:")                                                  },
+ /* Host */
+    {400, TEXT("GET / HTTP/1.1\r\n\r\n")                                   },
+    {400, LINE("Host: b")                                                  },
+    {400, LINE("host: a")                                                  },
+    {400, TEXT("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n")             },
+    {400, TEXT("GET / HTTP/1.1\r\nHost: a b\r\n\r\n")                      },
+    {400, TEXT("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n")                      },
+    {400, TEXT("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n")                      },
+    {400, TEXT("GET / HTTP/1.1\r\nHost : a\r\n\r\n")                       },
+ /* request lines */
+    {400, START("GET  / HTTP/1.1")                                         },
+    {400, START("GET /  HTTP/1.1")                                         },
+    {400, START("GET / HTTP/1.1 ")                                         },
+    {400, START("GET /a b HTTP/1.1")                                       },
+    {400, START("GET\t/ HTTP/1.1")                                         },
+    {400, START("GET /\tHTTP/1.1")                                         },
+    {400, START(" GET / HTTP/1.1")                                         },
+    {400, START("GET /")                                                   },
+    {400, START("GET")                                                     },
+    {400, START("GET / ")                                                  },
+    {400, START("GET  HTTP/1.1")                                           },
+    {400, START("GET /\x01 HTTP/1.1")                                      },
+    {400, START("GET /\0 HTTP/1.1")                                        },
+    {400, START("GET /\x7f HTTP/1.1")                                      },
+    {400, START("G(T / HTTP/1.1")                                          },
+    {400, START("G\xc3T / HTTP/1.1")                                       },
+    {400, START("GETGETGETGETGETGETGETGETGETGETGET / HTTP/1.1")            },
+    {400, START("GET / HTTP/1")                                            },
+    {400, START("GET / HTTP/1.10")                                         },
+    {400, START("GET / HTTP/11")                                           },
+    {400, START("GET / http/1.1")                                          },
+    {400, START("GET / HTTP/1,1")                                          },
+    {400, START("GET / HTTP/a.1")                                          },
+    {400, START("GET / HTTPS/1.1")                                         },
+    {505, START("GET / HTTP/2.0")                                          },
+    {505, START("GET / HTTP/0.9")                                          },
+    {400, TEXT("\x16\x03\x01\x02")                                         },
+    {400, TEXT("HTTP/1.1 200 OK\r\n\r\n")                                  },
 };
 
 static void test_bad_requests(void **state)
@@ -255,8 +272,8 @@ static void test_bad_requests(void **state)
         assert_non_null(head.reason_bad);
         assert_int_equal(used, 0);
 
-        progress = parse_by_bytes(http1_parse_request, &head, bad[i].text, bad[i].len, &used,
-                                  &memory);
+        progress =
+            parse_by_bytes(http1_parse_request, &head, bad[i].text, bad[i].len, &used, &memory);
         assert_int_equal(progress, HTTP1_BAD);
         assert_int_equal(head.bad_status, bad[i].status);
         free(memory);
@@ -291,7 +308,8 @@ static void add(struct text *t, const char *what, size_t times)
 
     t->data = realloc(t->data, t->len + n * times);
     assert_non_null(t->data);
-    for (; times > 0; times--, t->len += n) memcpy(t->data + t->len, what, n);
+    for (; times > 0; times--, t->len += n)
+        memcpy(t->data + t->len, what, n);
 }
 
 static void assert_outcome(struct text *t, enum http1_progress progress, int status)
@@ -320,16 +338,16 @@ static void test_limits(void **state)
         enum http1_progress progress;
         int status;
     } rows[] = {
-        {HTTP1_TARGET_MAX, 1, 1, HTTP1_DONE, 0},
-        {HTTP1_TARGET_MAX + 1, 1, 1, HTTP1_BAD, 414},
-        {HTTP1_TARGET_MAX + 100, 1, 1, HTTP1_BAD, 414},
-        {2 * HTTP1_HEAD_MAX, 1, 1, HTTP1_BAD, 414},
-        {1, HTTP1_HEAD_MAX - 40, 1, HTTP1_DONE, 0},
-        {1, HTTP1_HEAD_MAX, 1, HTTP1_BAD, 431},
-        {1, 4 * HTTP1_HEAD_MAX, 1, HTTP1_BAD, 431},
-        {1, 1, HTTP1_HEADERS_MAX - 1, HTTP1_DONE, 0},
-        {1, 1, HTTP1_HEADERS_MAX, HTTP1_BAD, 431},
-        {1, 500, HTTP1_HEADERS_MAX - 1, HTTP1_BAD, 431},
+        {HTTP1_TARGET_MAX,       1,                   1,                     HTTP1_DONE, 0  },
+        {HTTP1_TARGET_MAX + 1,   1,                   1,                     HTTP1_BAD,  414},
+        {HTTP1_TARGET_MAX + 100, 1,                   1,                     HTTP1_BAD,  414},
+        {2 * HTTP1_HEAD_MAX,     1,                   1,                     HTTP1_BAD,  414},
+        {1,                      HTTP1_HEAD_MAX - 40, 1,                     HTTP1_DONE, 0  },
+        {1,                      HTTP1_HEAD_MAX,      1,                     HTTP1_BAD,  431},
+        {1,                      4 * HTTP1_HEAD_MAX,  1,                     HTTP1_BAD,  431},
+        {1,                      1,                   HTTP1_HEADERS_MAX - 1, HTTP1_DONE, 0  },
+        {1,                      1,                   HTTP1_HEADERS_MAX,     HTTP1_BAD,  431},
+        {1,                      500,                 HTTP1_HEADERS_MAX - 1, HTTP1_BAD,  431},
     };
 
     (void)state;
@@ -368,7 +386,7 @@ static void test_expect(void **state)
         const char *text;
         bool expects;
     } rows[] = {
-        {"PUT / HTTP/1.1\r\n" HOST "Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n", true},
+        {"PUT / HTTP/1.1\r\n" HOST "Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n", true },
         {"PUT / HTTP/1.0\r\n" HOST "Expect: 100-continue\r\nContent-Length: 1\r\n\r\n", false},
     };
     struct http1_head head;
@@ -377,8 +395,9 @@ static void test_expect(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         size_t scanned = 0, used;
 
-        assert_int_equal(http1_parse_request(&head, rows[i].text, strlen(rows[i].text), &scanned,
-                                             &used), HTTP1_DONE);
+        assert_int_equal(
+            http1_parse_request(&head, rows[i].text, strlen(rows[i].text), &scanned, &used),
+            HTTP1_DONE);
         assert_int_equal(head.expects_continue, rows[i].expects);
     }
 }
@@ -409,19 +428,24 @@ static const struct {
     uint64_t length;
     bool keep_alive;
 } responses[] = {
-    {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", false, 200, "OK", HTTP1_LENGTH, 5, true},
-    {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true, 200, "OK", HTTP1_NO_BODY, 5, true},
-    {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", false, 200, "", HTTP1_LENGTH, 0, true},
-    {"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", false, 200, "", HTTP1_LENGTH, 0, true},
-    {"HTTP/1.1 201 Created it\r\nTransfer-Encoding: chunked\r\n\r\n", false, 201, "Created it", HTTP1_CHUNKED, 0, true},
-    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", true, 200, "OK", HTTP1_NO_BODY, 0, true},
-    {"HTTP/1.1 204 No Content\r\n\r\n", false, 204, "No Content", HTTP1_NO_BODY, 0, true},
-    {"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", false, 304, "Not Modified", HTTP1_NO_BODY, 9, true},
-    {"HTTP/1.1 100 Continue\r\n\r\n", false, 100, "Continue", HTTP1_NO_BODY, 0, true},
-    {"HTTP/1.1 200 OK\r\n\r\n", false, 200, "OK", HTTP1_UNTIL_CLOSE, 0, false},
-    {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n", false, 200, "OK", HTTP1_LENGTH, 2, false},
-    {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n", false, 200, "OK", HTTP1_LENGTH, 2, true},
-    {"HTTP/1.1 500 Oops\r\nConnection: close\r\nContent-Length: 2\r\n\r\n", false, 500, "Oops", HTTP1_LENGTH, 2, false},
+    {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",                           false, 200, "OK",           HTTP1_LENGTH,      5, true },
+    {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",                           true,  200, "OK",           HTTP1_NO_BODY,     5, true },
+    {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",                              false, 200, "",             HTTP1_LENGTH,      0, true },
+    {"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n",                             false, 200, "",             HTTP1_LENGTH,      0, true },
+    {"HTTP/1.1 201 Created it\r\nTransfer-Encoding: chunked\r\n\r\n",          false, 201, "Created it",
+     HTTP1_CHUNKED,                                                                                                           0, true },
+    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",                  true,  200, "OK",           HTTP1_NO_BODY,     0,
+     true                                                                                                                             },
+    {"HTTP/1.1 204 No Content\r\n\r\n",                                        false, 204, "No Content",   HTTP1_NO_BODY,     0, true },
+    {"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",                 false, 304, "Not Modified",
+     HTTP1_NO_BODY,                                                                                                           9, true },
+    {"HTTP/1.1 100 Continue\r\n\r\n",                                          false, 100, "Continue",     HTTP1_NO_BODY,     0, true },
+    {"HTTP/1.1 200 OK\r\n\r\n",                                                false, 200, "OK",           HTTP1_UNTIL_CLOSE, 0, false},
+    {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n",                           false, 200, "OK",           HTTP1_LENGTH,      2, false},
+    {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n", false, 200, "OK",
+     HTTP1_LENGTH,                                                                                                            2, true },
+    {"HTTP/1.1 500 Oops\r\nConnection: close\r\nContent-Length: 2\r\n\r\n",    false, 500, "Oops",
+     HTTP1_LENGTH,                                                                                                            2, false},
 };
 
 static void test_good_responses(void **state)
@@ -435,7 +459,8 @@ static void test_good_responses(void **state)
 
         assert_int_equal(parse_by_bytes(responses[i].to_head ? parse_to_head : parse_to_get, &head,
                                         responses[i].text, strlen(responses[i].text), &used,
-                                        &memory), HTTP1_DONE);
+                                        &memory),
+                         HTTP1_DONE);
         assert_int_equal(used, strlen(responses[i].text));
         assert_int_equal(head.status, responses[i].status);
         assert_slice(head.reason, responses[i].reason);
@@ -475,10 +500,10 @@ static void test_bad_responses(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         size_t scanned = 0, used;
 
-        assert_int_equal(parse_to_get(&head, rows[i], strlen(rows[i]), &scanned, &used),
-                         HTTP1_BAD);
-        assert_int_equal(parse_by_bytes(parse_to_get, &head, rows[i], strlen(rows[i]), &used,
-                                        &memory), HTTP1_BAD);
+        assert_int_equal(parse_to_get(&head, rows[i], strlen(rows[i]), &scanned, &used), HTTP1_BAD);
+        assert_int_equal(
+            parse_by_bytes(parse_to_get, &head, rows[i], strlen(rows[i]), &used, &memory),
+            HTTP1_BAD);
         assert_non_null(head.reason_bad);
         free(memory);
     }

@@ -14,7 +14,8 @@ static void test_a_big_body(void **state)
     char *body = malloc(3000000);
 
     assert_non_null(body);
-    for (size_t i = 0; i < 3000000; i++) body[i] = (char)(i * 7 + i / 251);
+    for (size_t i = 0; i < 3000000; i++)
+        body[i] = (char)(i * 7 + i / 251);
     for (size_t i = 0; i < COUNT(heads); i++) {
         struct client c;
 
@@ -29,8 +30,8 @@ static void test_a_big_body(void **state)
         assert_true(client_has(&c, "3000000 bytes, sum dc8adc372fe39ff8"));
         client_close(&c);
     }
-    assert_int_equal(t->metrics.bytes_in, 3 * 3000000 + strlen(heads[0]) + strlen(heads[1]) +
-                                              strlen(heads[2]));
+    assert_int_equal(t->metrics.bytes_in,
+                     3 * 3000000 + strlen(heads[0]) + strlen(heads[1]) + strlen(heads[2]));
     free(body);
 }
 
@@ -45,7 +46,8 @@ static void test_a_big_chunked_body(void **state)
     memcpy(chunk + head + 100000, "\r\n", 2);
     client_open(&c, t);
     client_send(&c, TEXT(HEAD("/sink") "Transfer-Encoding: chunked\r\n\r\n"));
-    for (int i = 0; i < 20; i++) client_send(&c, chunk, (size_t)head + 100002);
+    for (int i = 0; i < 20; i++)
+        client_send(&c, chunk, (size_t)head + 100002);
     client_send(&c, TEXT("0\r\nA: b\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\n"));
     client_wait_for(&c, "HTTP/1.1 204 No Content\r\n\r\n");
     assert_true(client_has(&c, "2000000 bytes"));
@@ -109,7 +111,8 @@ static void test_broken_chunks(void **state)
         client_open(&c, t);
         client_send(&c, TEXT(HEAD("/sink") "Transfer-Encoding: chunked\r\n\r\n"));
         if (i % 2) /* in single bytes */
-            for (size_t at = 0; body[at]; at++) client_send(&c, body + at, 1);
+            for (size_t at = 0; body[at]; at++)
+                client_send(&c, body + at, 1);
         else
             client_send(&c, body, strlen(body));
         client_wait_closed(&c);
@@ -137,7 +140,8 @@ static void test_an_unread_body_that_is_here_is_dropped(void **state)
     for (size_t i = 0; i < COUNT(requests); i++) {
         struct client c;
         char both[1024];
-        int n = snprintf(both, sizeof(both), "%sGET /none HTTP/1.1\r\nHost: a\r\n\r\n", requests[i]);
+        int n =
+            snprintf(both, sizeof(both), "%sGET /none HTTP/1.1\r\nHost: a\r\n\r\n", requests[i]);
 
         client_open(&c, t);
         client_send(&c, both, (size_t)n);
@@ -207,8 +211,9 @@ static void test_continue_comes_before_the_body(void **state)
     for (size_t i = 0; i < COUNT(paths); i++) {
         struct client c;
         char head[256];
-        int n = snprintf(head, sizeof(head),
-                         "PUT %s HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 3\r\n\r\n", paths[i]);
+        int n =
+            snprintf(head, sizeof(head),
+                     "PUT %s HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 3\r\n\r\n", paths[i]);
 
         client_open(&c, t);
         client_send(&c, head, (size_t)n);
@@ -230,8 +235,8 @@ static void test_continue_comes_before_the_body(void **state)
 static void test_no_continue(void **state)
 {
     static const char *const requests[] = {
-        HEAD("/sink") EXPECT "Content-Length: 3\r\n\r\nabc",         /* it has not waited */
-        HEAD("/sink") EXPECT "Content-Length: 3\r\n\r\na",           /* not quite */
+        HEAD("/sink") EXPECT "Content-Length: 3\r\n\r\nabc", /* it has not waited */
+        HEAD("/sink") EXPECT "Content-Length: 3\r\n\r\na",   /* not quite */
         HEAD("/later") EXPECT "Content-Length: 3\r\n\r\nab",
         HEAD("/sink") EXPECT "Content-Length: 0\r\n\r\n",            /* nothing to wait for */
         "PUT /sink HTTP/1.0\r\n" EXPECT "Content-Length: 3\r\n\r\n", /* does not know it */

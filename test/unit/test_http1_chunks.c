@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define COUNT(array)  (sizeof(array) / sizeof((array)[0]))
 #define TEXT(literal) (literal), sizeof(literal) - 1
 
 struct decoded {
@@ -62,7 +62,8 @@ static void decode(struct http1_chunks *c, const char *data, size_t len, size_t 
         if (d->progress == HTTP1_MORE) feed(c, data + cut, len - cut, d);
         return;
     }
-    for (size_t i = 0; i < len && d->progress == HTTP1_MORE; i++) feed(c, data + i, 1, d);
+    for (size_t i = 0; i < len && d->progress == HTTP1_MORE; i++)
+        feed(c, data + i, 1, d);
 }
 
 static const struct {
@@ -71,17 +72,17 @@ static const struct {
     const char *payload;
     size_t ntrailers;
 } good[] = {
-    {TEXT("0\r\n\r\n"), 0, "", 0},
-    {TEXT("5\r\nhello\r\n0\r\n\r\n"), 0, "hello", 0},
-    {TEXT("5\r\nhello\r\n1\r\n \r\nA\r\n0123456789\r\n0\r\n\r\n"), 0, "hello 0123456789", 0},
-    {TEXT("a\r\n0123456789\r\n000\r\n\r\n"), 0, "0123456789", 0},
-    {TEXT("0000000000000005\r\nhello\r\n0\r\n\r\n"), 0, "hello", 0},
-    {TEXT("5;name=value;x=\"a b\"\r\nhello\r\n0;last\r\n\r\n"), 0, "hello", 0},
-    {TEXT("5;\r\nhello\r\n0\r\n\r\n"), 0, "hello", 0},
-    {TEXT("4\r\n\r\n\r\n\r\n0\r\n\r\n"), 0, "\r\n\r\n", 0},
-    {TEXT("2\r\nab\r\n0\r\nX-Md5: abc\r\nY:\r\n\r\n"), 0, "ab", 2},
-    {TEXT("0\r\n\r\nGET / HTTP/1.1\r\n"), 16, "", 0},
-    {TEXT("1\r\na\r\n0\r\nT: x\r\n\r\n\r\n"), 2, "a", 1},
+    {TEXT("0\r\n\r\n"),                                            0,  "",                 0},
+    {TEXT("5\r\nhello\r\n0\r\n\r\n"),                              0,  "hello",            0},
+    {TEXT("5\r\nhello\r\n1\r\n \r\nA\r\n0123456789\r\n0\r\n\r\n"), 0,  "hello 0123456789", 0},
+    {TEXT("a\r\n0123456789\r\n000\r\n\r\n"),                       0,  "0123456789",       0},
+    {TEXT("0000000000000005\r\nhello\r\n0\r\n\r\n"),               0,  "hello",            0},
+    {TEXT("5;name=value;x=\"a b\"\r\nhello\r\n0;last\r\n\r\n"),    0,  "hello",            0},
+    {TEXT("5;\r\nhello\r\n0\r\n\r\n"),                             0,  "hello",            0},
+    {TEXT("4\r\n\r\n\r\n\r\n0\r\n\r\n"),                           0,  "\r\n\r\n",         0},
+    {TEXT("2\r\nab\r\n0\r\nX-Md5: abc\r\nY:\r\n\r\n"),             0,  "ab",               2},
+    {TEXT("0\r\n\r\nGET / HTTP/1.1\r\n"),                          16, "",                 0},
+    {TEXT("1\r\na\r\n0\r\nT: x\r\n\r\n\r\n"),                      2,  "a",                1},
 };
 
 static void test_good(void **state)
@@ -200,7 +201,8 @@ static void assert_limit(const char *before, const char *piece, size_t count, co
 
     assert_non_null(text);
     memcpy(text, before, nb);
-    for (size_t i = 0; i < count; i++) memcpy(text + nb + i * np, piece, np);
+    for (size_t i = 0; i < count; i++)
+        memcpy(text + nb + i * np, piece, np);
     memcpy(text + nb + np * count, after, na);
     for (size_t cut = 0; cut <= len; cut += 1 + len / 64) {
         decode(&c, text, len, cut, &d);

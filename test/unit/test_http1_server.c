@@ -3,74 +3,73 @@
 #include "toy_front.h"
 
 /* Every kind of request; the last one closes. */
-#define PIPELINE                                                                                  \
-    "GET /a%20b?c=%20 HTTP/1.1\r\nHost: x\r\n\r\n"                                                \
-    "HEAD /head HTTP/1.1\r\nHost: x\r\n\r\n"                                                      \
-    "PUT /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"                             \
-    "\r\n\r\nPUT /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"                          \
-    "PUT /sink HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"                         \
-    "2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nContent-Md5: z\r\n\r\n"                                      \
-    "PUT /later HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n0123456789"                      \
-    "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"                                                       \
-    "PUT /pausing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"                      \
-    "1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"                                                     \
-    "GET /stream?40 HTTP/1.1\r\nHost: x\r\n\r\n"                                                  \
-    "GET /known?12 HTTP/1.1\r\nHost: x\r\n\r\n"                                                   \
-    "HEAD /known?12 HTTP/1.1\r\nHost: x\r\n\r\n"                                                  \
-    "HEAD /stream?12 HTTP/1.1\r\nHost: x\r\n\r\n"                                                 \
-    "DELETE /none HTTP/1.1\r\nHost: x\r\n\r\n"                                                    \
-    "get /lower HTTP/1.1\r\nHost: x\r\n\r\n"                                                      \
-    "BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n"                                                       \
-    "GET http://x:3000/absolute%2fkey?q HTTP/1.1\r\nHost: x\r\n\r\n"                              \
-    "GET HTTPS://x HTTP/1.1\r\nHost: x\r\n\r\n"                                                   \
-    "GET http://x?list HTTP/1.1\r\nHost: x\r\n\r\n"                                               \
-    "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"                                                       \
-    "PUT /sink HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n!"                  \
-    "UNLINK //../. HTTP/1.1\r\nHost: x\r\n\r\n"                                                   \
+#define PIPELINE                                                                                   \
+    "GET /a%20b?c=%20 HTTP/1.1\r\nHost: x\r\n\r\n"                                                 \
+    "HEAD /head HTTP/1.1\r\nHost: x\r\n\r\n"                                                       \
+    "PUT /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"                              \
+    "\r\n\r\nPUT /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"                           \
+    "PUT /sink HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"                          \
+    "2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nContent-Md5: z\r\n\r\n"                                       \
+    "PUT /later HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n0123456789"                       \
+    "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"                                                        \
+    "PUT /pausing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"                       \
+    "1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"                                                      \
+    "GET /stream?40 HTTP/1.1\r\nHost: x\r\n\r\n"                                                   \
+    "GET /known?12 HTTP/1.1\r\nHost: x\r\n\r\n"                                                    \
+    "HEAD /known?12 HTTP/1.1\r\nHost: x\r\n\r\n"                                                   \
+    "HEAD /stream?12 HTTP/1.1\r\nHost: x\r\n\r\n"                                                  \
+    "DELETE /none HTTP/1.1\r\nHost: x\r\n\r\n"                                                     \
+    "get /lower HTTP/1.1\r\nHost: x\r\n\r\n"                                                       \
+    "BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n"                                                        \
+    "GET http://x:3000/absolute%2fkey?q HTTP/1.1\r\nHost: x\r\n\r\n"                               \
+    "GET HTTPS://x HTTP/1.1\r\nHost: x\r\n\r\n"                                                    \
+    "GET http://x?list HTTP/1.1\r\nHost: x\r\n\r\n"                                                \
+    "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"                                                        \
+    "PUT /sink HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n!"                   \
+    "UNLINK //../. HTTP/1.1\r\nHost: x\r\n\r\n"                                                    \
     "GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
-static const char answers[] =
-    "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n"
-    "GET [/a b] [c=%20]"
-    "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n"
-    "HTTP/1.1 201 Created\r\nContent-Length: 32\r\n\r\n"
-    "5 bytes, sum 5e918d2, 0 trailers"
-    "HTTP/1.1 201 Created\r\nContent-Length: 26\r\n\r\n"
-    "0 bytes, sum 0, 0 trailers"
-    "HTTP/1.1 201 Created\r\nContent-Length: 32\r\n\r\n"
-    "5 bytes, sum 5e918d2, 1 trailers"
-    "HTTP/1.1 201 Created\r\nContent-Length: 39\r\n\r\n"
-    "10 bytes, sum 4a98b5e774605, 0 trailers"
-    "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n"
-    "held and answered"
-    "HTTP/1.1 201 Created\r\nContent-Length: 30\r\n\r\n"
-    "3 bytes, sum 17862, 0 trailers"
-    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n28\r\n"
-    "ssssssssssssssssssssssssssssssssssssssss\r\n0\r\n\r\n"
-    "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
-    "ssssssssssss"
-    "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
-    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    "HTTP/1.1 204 No Content\r\n\r\n"
-    "HTTP/1.1 501 Not Implemented\r\nContent-Length: 14\r\n\r\n"
-    "no such method"
-    "HTTP/1.1 501 Not Implemented\r\nContent-Length: 14\r\n\r\n"
-    "no such method"
-    "HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n"
-    "GET [/absolute/key] [q]"
-    "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
-    "GET [/] []"
-    "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n"
-    "GET [/] [list]"
-    "HTTP/1.1 501 Not Implemented\r\nContent-Length: 14\r\n\r\n"
-    "no such method"
-    "HTTP/1.1 201 Created\r\nContent-Length: 27\r\n"
-    "Connection: keep-alive\r\n\r\n"
-    "1 bytes, sum 21, 0 trailers"
-    "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n"
-    "UNLINK [//../.] []"
-    "HTTP/1.1 200 OK\r\nContent-Length: 14\r\nConnection: close\r\n\r\n"
-    "GET [/last] []";
+static const char answers[] = "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n"
+                              "GET [/a b] [c=%20]"
+                              "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n"
+                              "HTTP/1.1 201 Created\r\nContent-Length: 32\r\n\r\n"
+                              "5 bytes, sum 5e918d2, 0 trailers"
+                              "HTTP/1.1 201 Created\r\nContent-Length: 26\r\n\r\n"
+                              "0 bytes, sum 0, 0 trailers"
+                              "HTTP/1.1 201 Created\r\nContent-Length: 32\r\n\r\n"
+                              "5 bytes, sum 5e918d2, 1 trailers"
+                              "HTTP/1.1 201 Created\r\nContent-Length: 39\r\n\r\n"
+                              "10 bytes, sum 4a98b5e774605, 0 trailers"
+                              "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n"
+                              "held and answered"
+                              "HTTP/1.1 201 Created\r\nContent-Length: 30\r\n\r\n"
+                              "3 bytes, sum 17862, 0 trailers"
+                              "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n28\r\n"
+                              "ssssssssssssssssssssssssssssssssssssssss\r\n0\r\n\r\n"
+                              "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
+                              "ssssssssssss"
+                              "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
+                              "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                              "HTTP/1.1 204 No Content\r\n\r\n"
+                              "HTTP/1.1 501 Not Implemented\r\nContent-Length: 14\r\n\r\n"
+                              "no such method"
+                              "HTTP/1.1 501 Not Implemented\r\nContent-Length: 14\r\n\r\n"
+                              "no such method"
+                              "HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n"
+                              "GET [/absolute/key] [q]"
+                              "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+                              "GET [/] []"
+                              "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n"
+                              "GET [/] [list]"
+                              "HTTP/1.1 501 Not Implemented\r\nContent-Length: 14\r\n\r\n"
+                              "no such method"
+                              "HTTP/1.1 201 Created\r\nContent-Length: 27\r\n"
+                              "Connection: keep-alive\r\n\r\n"
+                              "1 bytes, sum 21, 0 trailers"
+                              "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n"
+                              "UNLINK [//../.] []"
+                              "HTTP/1.1 200 OK\r\nContent-Length: 14\r\nConnection: close\r\n\r\n"
+                              "GET [/last] []";
 
 static void send_cut(struct toy *t, size_t cut, char **text)
 {
@@ -80,7 +79,8 @@ static void send_cut(struct toy *t, size_t cut, char **text)
 
     client_open(&c, t);
     if (cut == SIZE_MAX) {
-        for (size_t i = 0; i < len; i++) client_send(&c, pipeline + i, 1);
+        for (size_t i = 0; i < len; i++)
+            client_send(&c, pipeline + i, 1);
     } else {
         client_send(&c, pipeline, cut);
         toy_turns(t, 2);
@@ -123,12 +123,14 @@ static void test_a_long_pipeline(void **state)
     char *all = malloc(n * len), *text;
 
     assert_non_null(all);
-    for (size_t i = 0; i < n; i++) memcpy(all + i * len, one, len);
+    for (size_t i = 0; i < n; i++)
+        memcpy(all + i * len, one, len);
     client_open(&c, t);
     assert_int_equal(send(c.fd, all, n * len, MSG_NOSIGNAL), n * len);
     toy_turn(t);
     assert_true(t->begun <= TURN_MAX);
-    client_wait(&c, n * (sizeof(answer) - 1 + sizeof("Date: Sun, 22 Nov 2026 10:00:00 GMT\r\n") - 1));
+    client_wait(&c,
+                n * (sizeof(answer) - 1 + sizeof("Date: Sun, 22 Nov 2026 10:00:00 GMT\r\n") - 1));
     text = client_text(&c);
     assert_int_equal(strlen(text), n * (sizeof(answer) - 1));
     assert_int_equal(t->begun, n);
@@ -172,21 +174,21 @@ static void test_broken_heads(void **state)
         const char *text;
         size_t len;
     } rows[] = {
-        {400, TEXT("GET / HTTP/1.1\r\n\r\n")},
-        {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n")},
-        {400, TEXT("GET / HTTP/1.1\nHost: a\n\n")},
-        {400, TEXT("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n")},
-        {400, TEXT("GET /% HTTP/1.1\r\nHost: a\r\n\r\n")},
-        {400, TEXT("GET path HTTP/1.1\r\nHost: a\r\n\r\n")},
-        {400, TEXT("GET ** HTTP/1.1\r\nHost: a\r\n\r\n")},
-        {400, TEXT("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n")},
-        {400, TEXT("GET ftp://a/x HTTP/1.1\r\nHost: a\r\n\r\n")},
-        {400, TEXT("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n")},
-        {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n")},
-        {400, TEXT("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")},
+        {400, TEXT("GET / HTTP/1.1\r\n\r\n")                                                   },
+        {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n")                             },
+        {400, TEXT("GET / HTTP/1.1\nHost: a\n\n")                                              },
+        {400, TEXT("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n")                                     },
+        {400, TEXT("GET /% HTTP/1.1\r\nHost: a\r\n\r\n")                                       },
+        {400, TEXT("GET path HTTP/1.1\r\nHost: a\r\n\r\n")                                     },
+        {400, TEXT("GET ** HTTP/1.1\r\nHost: a\r\n\r\n")                                       },
+        {400, TEXT("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n")                                },
+        {400, TEXT("GET ftp://a/x HTTP/1.1\r\nHost: a\r\n\r\n")                                },
+        {400, TEXT("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n")                                },
+        {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n")                               },
+        {400, TEXT("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")                             },
         {417, TEXT("PUT /sink HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n")},
-        {501, TEXT("PUT /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n")},
-        {505, TEXT("GET / HTTP/3.0\r\nHost: a\r\n\r\n")},
+        {501, TEXT("PUT /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n")         },
+        {505, TEXT("GET / HTTP/3.0\r\nHost: a\r\n\r\n")                                        },
     };
     struct toy *t = *state;
 
@@ -208,14 +210,15 @@ static void test_heads_that_are_too_long(void **state)
     n = (size_t)snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\nX: ");
     text[n] = 'x';
     assert_refused(t, text, sizeof(text), 431);
-    for (n = 0; n < 101; n++) memcpy(text + 25 + n * 6, "A: b\r\n", 6);
+    for (n = 0; n < 101; n++)
+        memcpy(text + 25 + n * 6, "A: b\r\n", 6);
     memcpy(text, "GET / HTTP/1.1\r\nHost: a\r\n", 25);
     memcpy(text + 25 + n * 6, "\r\n", 2);
     assert_refused(t, text, 25 + n * 6 + 2, 431);
 }
 
 /* Each tries to be read as two requests; the second one must never be seen. */
-#define SMUGGLED "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+#define SMUGGLED   "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 #define PUT(lines) TEXT("PUT /sink HTTP/1.1\r\nHost: a\r\n" lines "\r\n\r\n")
 
 static void test_smuggling(void **state)
@@ -225,37 +228,37 @@ static void test_smuggling(void **state)
         const char *text;
         size_t len;
     } rows[] = {
-        {400, PUT("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Content-Length: 0\r\nContent-Length: 44\r\n\r\n" SMUGGLED)},
-        {400, PUT("Content-Length: 44\r\nContent-Length: 0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Content-Length: 0, 44\r\n\r\n" SMUGGLED)},
-        {400, PUT("Content-Length: +0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Content-Length: 0x0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Content-Length: 0 44\r\n\r\n" SMUGGLED)},
-        {400, PUT("Content-Length : 44\r\n\r\n" SMUGGLED)},
-        {400, PUT("X: y\r\n Content-Length: 44\r\n\r\n" SMUGGLED)},
-        {400, PUT("Content-Length: 18446744073709551616\r\n\r\n" SMUGGLED)},
-        {501, PUT("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" SMUGGLED)},
-        {501, PUT("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Transfer-Encoding:\vchunked\r\n\r\n0\r\n\r\n" SMUGGLED)},
+        {400, PUT("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED)   },
+        {400, PUT("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n" SMUGGLED)   },
+        {400, PUT("Content-Length: 0\r\nContent-Length: 44\r\n\r\n" SMUGGLED)                    },
+        {400, PUT("Content-Length: 44\r\nContent-Length: 0\r\n\r\n" SMUGGLED)                    },
+        {400, PUT("Content-Length: 0, 44\r\n\r\n" SMUGGLED)                                      },
+        {400, PUT("Content-Length: +0\r\n\r\n" SMUGGLED)                                         },
+        {400, PUT("Content-Length: 0x0\r\n\r\n" SMUGGLED)                                        },
+        {400, PUT("Content-Length: 0 44\r\n\r\n" SMUGGLED)                                       },
+        {400, PUT("Content-Length : 44\r\n\r\n" SMUGGLED)                                        },
+        {400, PUT("X: y\r\n Content-Length: 44\r\n\r\n" SMUGGLED)                                },
+        {400, PUT("Content-Length: 18446744073709551616\r\n\r\n" SMUGGLED)                       },
+        {501, PUT("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" SMUGGLED)                       },
+        {501, PUT("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" SMUGGLED)              },
+        {400, PUT("Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" SMUGGLED)                       },
+        {400, PUT("Transfer-Encoding:\vchunked\r\n\r\n0\r\n\r\n" SMUGGLED)                       },
         {400, PUT("Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n" SMUGGLED)},
-        {400, PUT("X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED)},
-        {400, PUT("X: y\rContent-Length: 44\r\n\r\n" SMUGGLED)},
-        {400, PUT("X\0: y\r\n\r\n" SMUGGLED)},
-        {400, TEXT("PUT /sink HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED)},
-        {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" SMUGGLED)},
-        {400, TEXT("GET /\r\nHost: a\r\n\r\n" SMUGGLED)},
-        {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\n\n" SMUGGLED)},
-        /* inside chunk framing */
-        {400, PUT("Transfer-Encoding: chunked\r\n\r\n0\n\n" SMUGGLED)},
-        {400, PUT("Transfer-Encoding: chunked\r\n\r\n0;\n" SMUGGLED)},
-        {400, PUT("Transfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Transfer-Encoding: chunked\r\n\r\n-0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" SMUGGLED)},
-        {400, PUT("Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n\r\n" SMUGGLED)},
-        {400, PUT("Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\n\r\n" SMUGGLED)},
+        {400, PUT("X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED)                  },
+        {400, PUT("X: y\rContent-Length: 44\r\n\r\n" SMUGGLED)                                   },
+        {400, PUT("X\0: y\r\n\r\n" SMUGGLED)                                                     },
+        {400, TEXT("PUT /sink HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED) },
+        {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" SMUGGLED)                      },
+        {400, TEXT("GET /\r\nHost: a\r\n\r\n" SMUGGLED)                                          },
+        {400, TEXT("GET / HTTP/1.1\r\nHost: a\r\n\n" SMUGGLED)                                   },
+ /* inside chunk framing */
+        {400, PUT("Transfer-Encoding: chunked\r\n\r\n0\n\n" SMUGGLED)                            },
+        {400, PUT("Transfer-Encoding: chunked\r\n\r\n0;\n" SMUGGLED)                             },
+        {400, PUT("Transfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n0\r\n\r\n" SMUGGLED)             },
+        {400, PUT("Transfer-Encoding: chunked\r\n\r\n-0\r\n\r\n" SMUGGLED)                       },
+        {400, PUT("Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" SMUGGLED)                      },
+        {400, PUT("Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n\r\n" SMUGGLED)        },
+        {400, PUT("Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\n\r\n" SMUGGLED)                  },
     };
     struct toy *t = *state;
 
@@ -272,19 +275,20 @@ static void test_versions_and_keep_alive(void **state)
         const char *request, *answer;
         bool closed;
     } rows[] = {
-        {"GET /none HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", false},
+        {"GET /none HTTP/1.1\r\nHost: a\r\n\r\n",                          "HTTP/1.1 204 No Content\r\n\r\n",                      false},
         {"GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-         "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", true},
-        {"GET /none HTTP/1.0\r\n\r\n", "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", true},
+         "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",                                                                   true },
+        {"GET /none HTTP/1.0\r\n\r\n",                                     "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
+         true                                                                                                                           },
         {"GET /none HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-         "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n", false},
+         "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n",                                                              false},
         {"GET /stream?3 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-         "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsss", true},
+         "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsss",                                                                        true },
         {"GET /known?3 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\nsss", false},
+         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\nsss",                                              false},
         {"GET /stream?3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-         "3\r\nsss\r\n0\r\n\r\n", true},
+         "3\r\nsss\r\n0\r\n\r\n",                                                                                                  true },
     };
     struct toy *t = *state;
 
@@ -486,12 +490,12 @@ static void test_timeouts(void **state)
         const char *answer; /* NULL: closed without a word */
         size_t gone;
     } rows[] = {
-        {"", HTTP1_IDLE_TIMEOUT_MS, NULL, 0},
-        {"GET /none HTTP/1.1\r\nHost: a\r\n\r\n", HTTP1_IDLE_TIMEOUT_MS, NULL, 0},
-        {"G", HTTP1_HEAD_TIMEOUT_MS, "HTTP/1.1 408 ", 0},
+        {"",                                                              HTTP1_IDLE_TIMEOUT_MS, NULL,            0},
+        {"GET /none HTTP/1.1\r\nHost: a\r\n\r\n",                         HTTP1_IDLE_TIMEOUT_MS, NULL,            0},
+        {"G",                                                             HTTP1_HEAD_TIMEOUT_MS, "HTTP/1.1 408 ", 0},
         {"PUT /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc", HTTP1_BODY_TIMEOUT_MS,
-         "HTTP/1.1 408 ", 1},
-        {"GET /stream?90000000 HTTP/1.1\r\nHost: a\r\n\r\n", HTTP1_BODY_TIMEOUT_MS, NULL, 1},
+         "HTTP/1.1 408 ",                                                                                         1},
+        {"GET /stream?90000000 HTTP/1.1\r\nHost: a\r\n\r\n",              HTTP1_BODY_TIMEOUT_MS, NULL,            1},
     };
     struct toy *t = *state;
 

@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define COUNT(array)  (sizeof(array) / sizeof((array)[0]))
 #define TEXT(literal) (literal), sizeof(literal) - 1
 #define STREAM_PIECE  (16 * 1024)
 
@@ -31,8 +31,8 @@ struct toy {
     struct mkv_blocks *blocks;
     struct mkv_metrics metrics;
     struct http1_server *server;
-    struct mkv_chore awake;      /* keeps a turn from waiting            */
-    struct mkv_request *held;    /* borrowed: by /hold, /later, /pausing */
+    struct mkv_chore awake;   /* keeps a turn from waiting            */
+    struct mkv_request *held; /* borrowed: by /hold, /later, /pausing */
     size_t begun, smuggled, gone, drained, body_ends;
     char gone_why[128];
     size_t max_unsent;
@@ -42,7 +42,7 @@ struct toy {
 struct toy_job {
     struct toy *toy;
     uint64_t received, sum;
-    size_t left;    /* to stream */
+    size_t left; /* to stream */
     bool pausing;
 };
 
@@ -57,7 +57,8 @@ static inline void toy_on_body(struct mkv_request *r, struct mkv_bytes piece)
     struct toy_job *job = r->state;
 
     assert_true(piece.len > 0);
-    for (size_t i = 0; i < piece.len; i++) job->sum = job->sum * 31 + piece.data[i];
+    for (size_t i = 0; i < piece.len; i++)
+        job->sum = job->sum * 31 + piece.data[i];
     job->received += piece.len;
     if (job->pausing) {
         r->transport->read_body(r, false);
@@ -200,7 +201,8 @@ static inline void toy_turn(struct toy *t)
 
 static inline void toy_turns(struct toy *t, int n)
 {
-    while (n-- > 0) toy_turn(t);
+    while (n-- > 0)
+        toy_turn(t);
 }
 
 /* Lets the request that /hold, /later or /pausing has held go on. */
