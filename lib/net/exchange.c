@@ -111,6 +111,7 @@ void exchange_fail_later(struct mkv_exchange *x, enum volume_blame blame, const 
     if (x->step >= EXCHANGE_FAILED) return;
     note_sent(x);
     if (x->step == EXCHANGE_QUEUED) TAILQ_REMOVE(&x->volume->queue, x, turn);
+    if (x->connecting) volume_connect_cancel(x->connecting);
     x->step = EXCHANGE_FAILED;
     x->blame = blame;
     x->why = why;

@@ -122,8 +122,11 @@ static void got_head(struct mkv_exchange *x, const struct http1_head *head, stru
     x->keep_alive = head->keep_alive;
     x->left = head->length;
     x->drop = x->method != MKV_VOLUME_GET || !good;
-    if (early) { /* whatever it answers: it does not want the rest of the body */
-        exchange_complete(x, false);
+    if (early) {
+        if (x->status < 300)
+            exchange_fail(x, BLAME_VOLUME, "it reports success before it has the whole body");
+        else
+            exchange_complete(x, false); /* it does not want the rest */
         return;
     }
     x->step = EXCHANGE_BODY;

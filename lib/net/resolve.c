@@ -253,7 +253,9 @@ void resolve_forget(struct resolve_name *name, struct resolve_wait *w)
 
 void resolve_doubt(struct resolve_name *name)
 {
-    name->doubtful = true;
+    uint64_t learnt_ms = name->expires_ms - RESOLVE_KEEP_MS;
+
+    if (mkv_loop_now(name->with.loop) - learnt_ms >= RESOLVE_DOUBT_MS) name->doubtful = true;
 }
 
 void resolve_name_clear(struct resolve_name *name)

@@ -211,6 +211,17 @@ static void run_until_answered(struct fixture *f)
     while (f->answers == before) mkv_loop_turn(f->loop);
 }
 
+/* As if the answer were old enough. */
+static void doubt(struct resolve_name *name)
+{
+    name->expires_ms = mkv_loop_now(name->with.loop) + RESOLVE_KEEP_MS;
+    resolve_doubt(name);
+    assert_false(name->doubtful);
+    name->expires_ms -= RESOLVE_DOUBT_MS;
+    resolve_doubt(name);
+    assert_true(name->doubtful);
+}
+
 static void test_needs_no_dns(void **state)
 {
     static const struct {
@@ -249,7 +260,7 @@ static void test_asks_dns_and_keeps_the_answer(void **state)
 
     /* Addresses that do not work are asked for anew. */
     f->last = 8;
-    resolve_doubt(&name);
+    doubt(&name);
     assert_int_equal(resolve(&name, &f->wait), MKV_PENDING);
     run_until_answered(f);
     assert_addresses(name.addresses, name.n, "10.0.0.8 81, fd00::1 81");
@@ -264,7 +275,7 @@ static void test_asks_dns_and_keeps_the_answer(void **state)
 
     /* No new answer: the old one goes on. */
     f->absent = true;
-    resolve_doubt(&name);
+    doubt(&name);
     assert_int_equal(resolve(&name, &f->wait), MKV_PENDING);
     run_until_answered(f);
     assert_int_equal(f->err, MKV_OK);

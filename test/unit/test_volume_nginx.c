@@ -94,7 +94,7 @@ static void stop_nginx(struct nginx *n)
     n->pid = 0;
 }
 
-static int set_up(void **state)
+static int set_up_nginx(void **state)
 {
     struct nginx *n;
     char path[128];
@@ -126,7 +126,7 @@ static int remove_one(const char *path, const struct stat *st, int what, struct 
     return remove(path);
 }
 
-static int tear_down(void **state)
+static int tear_down_nginx(void **state)
 {
     struct nginx *n = *state;
 
@@ -398,7 +398,7 @@ static void test_stopped_and_started(void **state)
 
 int main(void)
 {
-#define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define WITH(test) cmocka_unit_test_setup_teardown(test, set_up_nginx, tear_down_nginx)
     const struct CMUnitTest tests[] = {
         WITH(test_round_trip),          WITH(test_date_and_range),
         WITH(test_copy_volume_to_volume), WITH(test_server_limits_requests),

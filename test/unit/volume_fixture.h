@@ -29,6 +29,7 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define PATIENCE_MS 20000 /* for anything that must happen, on a busy machine */
+#define QUICK_MS    300   /* -voltimeout and stall where a test waits for them */
 
 /* ---- the server ---------------------------------------------------------- */
 
@@ -40,6 +41,7 @@ struct fake {
     atomic_int stage;     /* script and test tell each other how far they are */
     char request[4096];   /* the last head that came                          */
     size_t body_len;      /* bytes read as bodies                             */
+    const char *text;     /* what it is to say; set before the thread starts  */
 };
 
 static inline uint64_t test_now_ms(void)
@@ -182,8 +184,9 @@ struct trace {
     char why[128];
     struct evbuffer *body;
     void (*act)(struct trace *t, const char *event); /* NULL: nothing     */
-    const void *data;
+    const void *data;          /* for send_everything                     */
     size_t len;
+    const char *cancel_at;
 };
 
 #define INSIDE(f, call)                                                                           \
@@ -368,6 +371,61 @@ static inline void fixture_close(struct fixture *f)
     event_free(f->guard);
     mkv_loop_close(f->loop);
     mkv_blocks_close(f->blocks);
+}
+
+static inline int set_up_with(void **state, uint64_t timeout_ms, uint64_t stall_ms)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    assert_non_null(f);
+    assert_int_equal(fake_listen(&f->fake, AF_INET, 200), 0);
+    fixture_open(f, timeout_ms, stall_ms);
+    fixture_use(f, "localhost", f->fake.port);
+    *state = f;
+    return 0;
+}
+
+/* Patient: no deadline fires, however busy the machine. */
+static inline int set_up(void **state)
+{
+    return set_up_with(state, PATIENCE_MS, PATIENCE_MS);
+}
+
+static inline int set_up_quick(void **state)
+{
+    return set_up_with(state, QUICK_MS, QUICK_MS);
+}
+
+static inline int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_close(f);
+    atomic_store(&f->fake.stage, 1000);
+    if (f->fake.listener >= 0) shutdown(f->fake.listener, SHUT_RDWR);
+    fake_join(&f->fake);
+    if (f->fake.listener >= 0) close(f->fake.listener);
+    free(f);
+    return 0;
+}
+
+static inline void script_always_201(struct fake *f)
+{
+    int fd;
+
+    while ((fd = serve(f)) >= 0) {
+        while (hear_head(f, fd)) say(fd, ANSWER_201);
+        close(fd);
+    }
+}
+
+static inline void script_swallow(struct fake *f)
+{
+    int fd = serve(f);
+
+    hear_head(f, fd);
+    hear_body(f, fd, SIZE_MAX);
+    close(fd);
 }
 
 #endif
