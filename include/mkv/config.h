@@ -12,11 +12,11 @@
 #include <stdint.h>
 
 enum mkv_program {
-    MKV_SERVER = 1 << 0,
-    MKV_REBUILD = 1 << 1,
-    MKV_REBALANCE = 1 << 2,
-    MKV_VERIFY = 1 << 3,
-    MKV_INDEX = 1 << 4
+    MKV_PROGRAM_SERVER = 1 << 0,
+    MKV_PROGRAM_REBUILD = 1 << 1,
+    MKV_PROGRAM_REBALANCE = 1 << 2,
+    MKV_PROGRAM_VERIFY = 1 << 3,
+    MKV_PROGRAM_INDEX = 1 << 4
 };
 
 struct mkv_config {

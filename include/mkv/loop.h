@@ -24,6 +24,8 @@ struct event_base *mkv_loop_base(struct mkv_loop *loop); /* borrowed */
 void mkv_loop_run(struct mkv_loop *loop);
 void mkv_loop_turn(struct mkv_loop *loop);
 void mkv_loop_stop(struct mkv_loop *loop);
+/* What a turn ends with, without waiting for events: for closing things down. */
+void mkv_loop_settle(struct mkv_loop *loop);
 
 /* Milliseconds on a clock that never jumps; read once per turn. */
 uint64_t mkv_loop_now(struct mkv_loop *loop);
@@ -32,6 +34,9 @@ int64_t mkv_loop_wall(struct mkv_loop *loop);
 /* The wall clock as an HTTP date ("Sun, 22 Nov 2026 10:00:00 GMT"), 29
  * characters and a NUL, made at most once a second. */
 const char *mkv_loop_http_date(struct mkv_loop *loop);
+/* Any time, in the same form. */
+#define MKV_HTTP_DATE_MAX 30
+void mkv_http_date(char out[MKV_HTTP_DATE_MAX], int64_t wall);
 
 /* Embedded in the object that has something left to do at the end of the
  * turn.  Zeroed before first use.  run() may queue chores again, its own too:

@@ -23,10 +23,10 @@ size_t mkv_key_path(char out[MKV_PATH_MAX], struct mkv_slice key, uint64_t gener
 size_t mkv_key_path_md5(char out[MKV_PATH_MAX], struct mkv_slice key, const uint8_t md5[MKV_MD5_LEN],
                         uint64_t generation);
 
-/* The key whose file lies at path ("/xx/yy/NAME").  False where path is no
- * name of ours: the base64 does not decode, or xx/yy is not the key's MD5.
+/* The key whose file lies at path ("/xx/yy/NAME").  False where path is not
+ * exactly what mkv_key_path makes of a key of 1 to MKV_KEY_MAX bytes.
  * nginx merges the "//" that base64 of non-UTF-8 keys may hold; those are
- * found again by the MD5 in the path.
+ * found again by the MD5 in the path, as long as few slashes are missing.
  *
  * key must hold MKV_KEY_MAX bytes. */
 bool mkv_path_key(struct mkv_slice path, char *key, size_t *key_len, uint64_t *generation);

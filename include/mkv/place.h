@@ -12,10 +12,6 @@
 
 #include <stddef.h>
 
-#define MKV_VOLUMES_MAX     1024 /* volume servers in one -volumes list */
-#define MKV_SUBVOLUMES_MAX  65535
-#define MKV_VOLUME_NAME_MAX 255 /* host:port/dir */
-
 /* Fills ordered[0..n) with all n volumes in placement order; .volume is the
  * index into names.  With subvolumes == 1 every subvolume is MKV_NO_SUBVOLUME. */
 void mkv_place(struct mkv_slice key, const struct mkv_slice *names, size_t n, unsigned subvolumes,

@@ -21,7 +21,11 @@ size_t mkv_percent_encode_path(struct mkv_slice in, char *out);
  * query; false at the end.  "c" has value.data NULL; empty pieces are skipped. */
 bool mkv_query_next(struct mkv_slice *rest, struct mkv_slice *name, struct mkv_slice *value);
 
+/* Strict: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
 bool mkv_utf8_valid(struct mkv_slice s);
+/* Bytes of the character that s begins with, 1 to 4; 0 where s is empty or its
+ * first byte begins none. */
+size_t mkv_utf8_first(struct mkv_slice s);
 
 /* s as the inside of a JSON string: quotes, backslash and control characters
  * escaped, bad UTF-8 replaced by U+FFFD (one for each bad byte).  out must hold

@@ -1,7 +1,6 @@
 #include "mkv/config.h"
 
-#include "mkv/place.h"
-#include "mkv/record.h"
+#include "mkv/limits.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -9,8 +8,8 @@
 
 enum kind { TEXT, NUMBER, SWITCH, DURATION, SIZE };
 
-#define ALL    (MKV_SERVER | MKV_REBUILD | MKV_REBALANCE | MKV_VERIFY)
-#define WALKS  (MKV_REBUILD | MKV_REBALANCE | MKV_VERIFY)
+#define ALL    (MKV_PROGRAM_SERVER | MKV_PROGRAM_REBUILD | MKV_PROGRAM_REBALANCE | MKV_PROGRAM_VERIFY)
+#define WALKS  (MKV_PROGRAM_REBUILD | MKV_PROGRAM_REBALANCE | MKV_PROGRAM_VERIFY)
 
 struct flag {
     const char *name;
@@ -25,38 +24,38 @@ struct flag {
 #define AT(field) offsetof(struct mkv_config, field)
 
 static const struct flag flags[] = {
-    {"db", TEXT, AT(db), NULL, ALL | MKV_INDEX, 0, 0, "directory of the index; made if absent"},
-    {"volumes", TEXT, AT(volumes_text), NULL, ALL | MKV_INDEX, 0, 0,
+    {"db", TEXT, AT(db), NULL, ALL | MKV_PROGRAM_INDEX, 0, 0, "directory of the index; made if absent"},
+    {"volumes", TEXT, AT(volumes_text), NULL, ALL | MKV_PROGRAM_INDEX, 0, 0,
      "volume servers, separated by commas: host:port or host:port/dir"},
     {"replicas", NUMBER, AT(replicas), "3", ALL, 1, MKV_REPLICAS_MAX, "copies of each value"},
     {"subvolumes", NUMBER, AT(subvolumes), "10", ALL, 1, MKV_SUBVOLUMES_MAX,
      "disks (svXX directories) per volume server"},
-    {"port", NUMBER, AT(port), "3000", MKV_SERVER, 0, 65535, "data port (0: any free one)"},
-    {"bind", TEXT, AT(bind), NULL, MKV_SERVER, 0, 0, "address to listen on (default: all)"},
-    {"fallback", TEXT, AT(fallback), NULL, MKV_SERVER, 0, 0,
+    {"port", NUMBER, AT(port), "3000", MKV_PROGRAM_SERVER, 0, 65535, "data port (0: any free one)"},
+    {"bind", TEXT, AT(bind), NULL, MKV_PROGRAM_SERVER, 0, 0, "address to listen on (default: all)"},
+    {"fallback", TEXT, AT(fallback), NULL, MKV_PROGRAM_SERVER, 0, 0,
      "host to redirect readers of a missing key to"},
-    {"protect", SWITCH, AT(protect), "false", MKV_SERVER, 0, 0, "DELETE needs UNLINK first"},
+    {"protect", SWITCH, AT(protect), "false", MKV_PROGRAM_SERVER, 0, 0, "DELETE needs UNLINK first"},
     {"md5sum", SWITCH, AT(md5sum), "true", ALL, 0, 0, "compute and keep the MD5 of values"},
     {"voltimeout", DURATION, AT(voltimeout_ms), "1s", ALL, 1, 3600000,
      "how long a volume may take to connect or to answer"},
-    {"probe-ttl", DURATION, AT(probe_ttl_ms), "1s", MKV_SERVER, 0, 3600000,
+    {"probe-ttl", DURATION, AT(probe_ttl_ms), "1s", MKV_PROGRAM_SERVER, 0, 3600000,
      "a replica found within this time is not asked again (0: always ask)"},
-    {"min-replicas", NUMBER, AT(min_replicas), "0", MKV_SERVER, 0, MKV_REPLICAS_MAX,
+    {"min-replicas", NUMBER, AT(min_replicas), "0", MKV_PROGRAM_SERVER, 0, MKV_REPLICAS_MAX,
      "accept a PUT with at least this many copies (0: as -replicas)"},
-    {"admin", TEXT, AT(admin), NULL, MKV_SERVER, 0, 0,
+    {"admin", TEXT, AT(admin), NULL, MKV_PROGRAM_SERVER, 0, 0,
      "ADDR:PORT for /healthz and /metrics (default: off)"},
-    {"db-size", SIZE, AT(db_size), "1T", ALL | MKV_INDEX, 1 << 20, UINT64_C(1) << 46,
+    {"db-size", SIZE, AT(db_size), "1T", ALL | MKV_PROGRAM_INDEX, 1 << 20, UINT64_C(1) << 46,
      "most bytes the index may grow to; address space, not disk"},
     {"jobs", NUMBER, AT(jobs), "32", WALKS, 1, 4096, "requests under way at once"},
     {"json", SWITCH, AT(json), "false", WALKS, 0, 0, "print the summary as JSON"},
-    {"dry-run", SWITCH, AT(dry_run), "false", MKV_REBALANCE | MKV_VERIFY, 0, 0,
+    {"dry-run", SWITCH, AT(dry_run), "false", MKV_PROGRAM_REBALANCE | MKV_PROGRAM_VERIFY, 0, 0,
      "say what would be done, change nothing"},
-    {"fresh", SWITCH, AT(fresh), "false", MKV_REBUILD, 0, 0,
+    {"fresh", SWITCH, AT(fresh), "false", MKV_PROGRAM_REBUILD, 0, 0,
      "ignore what the old index knows"},
-    {"deep", SWITCH, AT(deep), "false", MKV_VERIFY, 0, 0, "read every replica and check its MD5"},
-    {"repair", SWITCH, AT(repair), "false", MKV_VERIFY, 0, 0,
+    {"deep", SWITCH, AT(deep), "false", MKV_PROGRAM_VERIFY, 0, 0, "read every replica and check its MD5"},
+    {"repair", SWITCH, AT(repair), "false", MKV_PROGRAM_VERIFY, 0, 0,
      "make missing and damaged replicas anew from a good one"},
-    {"orphans", SWITCH, AT(orphans), "false", MKV_VERIFY, 0, 0,
+    {"orphans", SWITCH, AT(orphans), "false", MKV_PROGRAM_VERIFY, 0, 0,
      "look for files that no record names (with -repair: delete them)"},
     {"v", SWITCH, AT(verbose), "false", ALL, 0, 0,
      "a line per request and every state change, with its reason"},
@@ -69,11 +68,11 @@ static const struct program {
     const char *name, *command; /* of its own; of the original's "mkv ... COMMAND" */
     const char *does;
 } programs[] = {
-    {MKV_SERVER, "mkv-server", "server", "the master: takes, finds, lists and deletes values"},
-    {MKV_REBUILD, "mkv-rebuild", "rebuild", "makes the index anew from the volumes"},
-    {MKV_REBALANCE, "mkv-rebalance", "rebalance", "brings every value to where it belongs"},
-    {MKV_VERIFY, "mkv-verify", "verify", "checks, and repairs, every copy of every value"},
-    {MKV_INDEX, "mkv-index", "index", "looks into the index"},
+    {MKV_PROGRAM_SERVER, "mkv-server", "server", "the master: takes, finds, lists and deletes values"},
+    {MKV_PROGRAM_REBUILD, "mkv-rebuild", "rebuild", "makes the index anew from the volumes"},
+    {MKV_PROGRAM_REBALANCE, "mkv-rebalance", "rebalance", "brings every value to where it belongs"},
+    {MKV_PROGRAM_VERIFY, "mkv-verify", "verify", "checks, and repairs, every copy of every value"},
+    {MKV_PROGRAM_INDEX, "mkv-index", "index", "looks into the index"},
 };
 
 #define PROGRAMS (sizeof(programs) / sizeof(programs[0]))
@@ -323,14 +322,14 @@ static bool check(struct mkv_config *cfg, const char *program)
         return false;
     }
     if (!cfg->volumes_text) {
-        if (cfg->program == MKV_INDEX) return true;
+        if (cfg->program == MKV_PROGRAM_INDEX) return true;
         fprintf(stderr, "%s: -volumes is missing: give the volume servers, "
                         "such as -volumes localhost:3001,localhost:3002,localhost:3003\n",
                 program);
         return false;
     }
     if (!split_volumes(cfg, program)) return false;
-    if (cfg->program == MKV_INDEX) return true;
+    if (cfg->program == MKV_PROGRAM_INDEX) return true;
     if (cfg->nvolumes < cfg->replicas) {
         fprintf(stderr,
                 "%s: -volumes names %zu servers, fewer than -replicas %llu: "
@@ -359,10 +358,10 @@ enum mkv_config_result mkv_config_parse(struct mkv_config *cfg, enum mkv_program
         if (flags[i].fallback && !set_flag(cfg, &flags[i], flags[i].fallback, p->name))
             return MKV_CONFIG_BAD;
     /* api.md: -md5sum is on but for rebuild, which would read every value. */
-    if (program == MKV_REBUILD) cfg->md5sum = false;
+    if (program == MKV_PROGRAM_REBUILD) cfg->md5sum = false;
     result = parse_flags(cfg, p, argc, argv);
     if (result != MKV_CONFIG_RUN) return result;
-    if (cfg->nargs && program != MKV_INDEX) {
+    if (cfg->nargs && program != MKV_PROGRAM_INDEX) {
         fprintf(stderr, "%s: %s: flags only, see %s -help\n", p->name, cfg->args[0], p->name);
         return MKV_CONFIG_BAD;
     }

@@ -14,7 +14,7 @@ struct mkv_loop {
     uint64_t now;
     int64_t wall;
     int64_t date_of;            /* the second that date says */
-    char date[30];
+    char date[MKV_HTTP_DATE_MAX];
 };
 
 enum mkv_err mkv_loop_open(struct mkv_loop **out)
@@ -63,7 +63,7 @@ static void free_retired(struct mkv_loop *loop)
     }
 }
 
-static void end_turn(struct mkv_loop *loop)
+void mkv_loop_settle(struct mkv_loop *loop)
 {
     while (loop->chores || loop->retired) { /* destroying may queue a chore */
         run_chores(loop);
@@ -75,7 +75,7 @@ static void end_turn(struct mkv_loop *loop)
 void mkv_loop_close(struct mkv_loop *loop)
 {
     if (!loop) return;
-    end_turn(loop);
+    mkv_loop_settle(loop);
     event_base_free(loop->base);
     free(loop);
 }
@@ -85,7 +85,7 @@ void mkv_loop_turn(struct mkv_loop *loop)
     bool waiting = loop->chores || loop->retired; /* queued outside of a turn */
 
     event_base_loop(loop->base, waiting ? EVLOOP_NONBLOCK : EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
-    end_turn(loop);
+    mkv_loop_settle(loop);
 }
 
 void mkv_loop_run(struct mkv_loop *loop)
@@ -123,16 +123,21 @@ int64_t mkv_loop_wall(struct mkv_loop *loop)
     return loop->wall;
 }
 
+void mkv_http_date(char out[MKV_HTTP_DATE_MAX], int64_t wall)
+{
+    time_t seconds = (time_t)wall;
+    struct tm tm;
+
+    out[0] = '\0';
+    /* The C locale: no program of ours calls setlocale(). */
+    if (gmtime_r(&seconds, &tm)) strftime(out, MKV_HTTP_DATE_MAX, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+}
+
 const char *mkv_loop_http_date(struct mkv_loop *loop)
 {
     read_clock(loop);
     if (loop->date_of != loop->wall || !loop->date[0]) {
-        time_t wall = (time_t)loop->wall;
-        struct tm tm;
-
-        gmtime_r(&wall, &tm);
-        /* The C locale: no program of ours calls setlocale(). */
-        strftime(loop->date, sizeof(loop->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        mkv_http_date(loop->date, loop->wall);
         loop->date_of = loop->wall;
     }
     return loop->date;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -127,4 +128,25 @@ enum mkv_err stream_add_buffer(struct stream *s, struct evbuffer *from)
 size_t stream_unsent(const struct stream *s)
 {
     return s->out ? evbuffer_get_length(s->out) : 0;
+}
+
+enum mkv_err stream_send(struct stream *s, const void *data, size_t len)
+{
+    ssize_t n = stream_unsent(s) == 0 ? send(s->fd, data, len, MSG_NOSIGNAL) : 0;
+
+    if (n > 0) {
+        s->sent += (uint64_t)n;
+        s->progress_ms = mkv_loop_now(s->loop);
+        if ((size_t)n == len) return MKV_OK;
+        data = (const char *)data + n;
+        len -= (size_t)n;
+    }
+    return stream_add(s, data, len); /* a failed write fails again when this is flushed */
+}
+
+void stream_trim(struct stream *s)
+{
+    if (!s->out || stream_unsent(s) > 0) return;
+    evbuffer_free(s->out);
+    s->out = NULL;
 }

@@ -53,6 +53,13 @@ enum mkv_err stream_add(struct stream *s, const void *data, size_t len) MKV_MUST
 enum mkv_err stream_add_bytes(struct stream *s, struct mkv_bytes bytes) MKV_MUSTUSE;
 enum mkv_err stream_add_buffer(struct stream *s, struct evbuffer *from) MKV_MUSTUSE; /* drains from */
 
+/* For a whole short answer: writes at once where nothing is unsent, and queues
+ * what the kernel does not take.  Calls no event; one that fails to write is
+ * told at the end of the turn. */
+enum mkv_err stream_send(struct stream *s, const void *data, size_t len) MKV_MUSTUSE;
+
 size_t stream_unsent(const struct stream *s);
+/* Frees the output buffer where it is empty: for a connection that goes idle. */
+void stream_trim(struct stream *s);
 
 #endif

@@ -1,0 +1,1 @@
+"""What bench/run is made of: processes, load, rows, the table."""

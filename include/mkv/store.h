@@ -1,0 +1,113 @@
+/* include/mkv/store.h - the verbs on one key, and what is behind them.
+ *
+ * The store owns the index, the volume client and everything that is under
+ * way.  Opened once and passed in.  Single-threaded, on the loop's thread.
+ * Callbacks run exactly once, never inside the call that started the work, and
+ * not at all after that call returned an error or after a cancel. */
+#ifndef MKV_STORE_H
+#define MKV_STORE_H
+
+#include "mkv/config.h"
+#include "mkv/err.h"
+#include "mkv/index.h"
+#include "mkv/loop.h"
+#include "mkv/metrics.h"
+#include "mkv/place.h"
+#include "mkv/record.h"
+#include "mkv/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mkv_store;
+struct mkv_blocks;
+struct mkv_volumes;
+struct mkv_bytes;
+
+/* cfg, loop and metrics are borrowed: they outlive the store.  address is how
+ * other programs reach this one ("host:port"): it goes into the index's lock.
+ * On an error, why says what to do.  Finishes or undoes what a crash left
+ * half-written: the index's part before this returns, the files' part in the
+ * background. */
+enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
+                            const struct mkv_config *cfg, struct mkv_metrics *metrics,
+                            const char *address, char *why, size_t why_size) MKV_MUSTUSE;
+/* Drops what is under way without calling back; commits what the index has
+ * queued.  NULL is fine. */
+void mkv_store_close(struct mkv_store *store);
+
+struct mkv_index *mkv_store_index(struct mkv_store *store);     /* borrowed */
+struct mkv_volumes *mkv_store_volumes(struct mkv_store *store); /* borrowed */
+struct mkv_blocks *mkv_store_blocks(struct mkv_store *store);   /* borrowed */
+/* Requests on keys that are under way. */
+size_t mkv_store_busy(const struct mkv_store *store);
+/* Whether -min-replicas of the configured volumes are not known to be down. */
+bool mkv_store_can_write(struct mkv_store *store);
+
+/* Whether a value may be written under key: MKV_OK, MKV_EKEYLONG, MKV_EKEYNUL,
+ * MKV_EKEYUTF8. */
+enum mkv_err mkv_store_check_key(struct mkv_slice key) MKV_MUSTUSE;
+
+/* ---- locate: GET, HEAD ------------------------------------------------------ */
+struct mkv_location {
+    char url[sizeof("http:///svFFFF") + MKV_VOLUME_NAME_MAX + 1536]; /* of one replica */
+    size_t url_len;
+    char md5[2 * MKV_MD5_LEN + 1]; /* hex; "" where not known */
+    bool balanced;                 /* the replicas are where placement wants them */
+    char volumes[MKV_REPLICAS_MAX * MKV_REPLICA_TEXT_MAX]; /* "a,b,c", as in the record */
+    size_t volumes_len;
+};
+struct mkv_locate;
+/* where is NULL on an error, else valid during the call. */
+typedef void mkv_located(enum mkv_err err, const struct mkv_location *where, void *arg);
+
+/* A replica that has the file: asked just now, or within -probe-ttl.
+ * MKV_OK: *now is filled.  MKV_PENDING: done follows; *pending can be cancelled.
+ * MKV_ENOKEY; MKV_EGONE: every replica says that it has not; MKV_ECANNOTASK. */
+enum mkv_err mkv_store_locate(struct mkv_store *store, struct mkv_slice key,
+                              struct mkv_location *now, struct mkv_locate **pending,
+                              mkv_located *done, void *arg) MKV_MUSTUSE;
+void mkv_locate_cancel(struct mkv_locate *l);
+
+/* ---- put: PUT, REPLACE ------------------------------------------------------ */
+struct mkv_put;
+
+struct mkv_put_events {
+    void (*ready)(void *arg);   /* the replicas are open: send the body        */
+    void (*drained)(void *arg); /* mkv_put_full() was true and no longer is    */
+    /* The end.  stored (with its MD5) is valid during the call; NULL on error. */
+    void (*done)(enum mkv_err err, const struct mkv_record *stored, void *arg);
+};
+
+struct mkv_put_options {
+    struct mkv_slice key; /* copied                                            */
+    int64_t length;       /* bytes; -1: not known beforehand                   */
+    bool replace;         /* overwrite a live key; else MKV_EEXISTS            */
+    bool allow_empty;     /* else an empty body ends in MKV_EEMPTY             */
+};
+
+/* At once: MKV_EKEY..., MKV_EBUSY, MKV_EEXISTS, MKV_EEMPTY, MKV_ETOOFEW. */
+enum mkv_err mkv_put_start(struct mkv_put **out, struct mkv_store *store,
+                           const struct mkv_put_options *opt, const struct mkv_put_events *events,
+                           void *arg) MKV_MUSTUSE;
+void mkv_put_body(struct mkv_put *put, struct mkv_bytes piece); /* after ready */
+bool mkv_put_full(const struct mkv_put *put); /* the slowest replica is far behind: pause */
+void mkv_put_end(struct mkv_put *put);        /* the whole body has been given */
+/* The client went away: nothing is stored unless the whole body was given. */
+void mkv_put_cancel(struct mkv_put *put);
+
+/* ---- remove: DELETE, UNLINK, RELINK ------------------------------------------
+ * They run to their end whether or not anybody waits; done may be NULL. */
+struct mkv_remove;
+/* MKV_ENOKEY, MKV_EPROTECTED, MKV_EBUSY at once; MKV_EVOLUME by done: the key
+ * stays unlinked. */
+enum mkv_err mkv_store_delete(struct mkv_store *store, struct mkv_slice key,
+                              struct mkv_remove **out, mkv_done *done, void *arg) MKV_MUSTUSE;
+enum mkv_err mkv_store_unlink(struct mkv_store *store, struct mkv_slice key,
+                              struct mkv_remove **out, mkv_done *done, void *arg) MKV_MUSTUSE;
+enum mkv_err mkv_store_relink(struct mkv_store *store, struct mkv_slice key,
+                              struct mkv_remove **out, mkv_done *done, void *arg) MKV_MUSTUSE;
+void mkv_remove_forget(struct mkv_remove *r); /* nobody waits for done any more */
+
+#endif

@@ -1,0 +1,142 @@
+/* The thread that commits, and the queue in front of it.
+ *
+ * Changes of one turn of the loop are handed over at its end: one lock, one
+ * signal.  While a group is being committed the next one gathers. */
+#include "index/index_impl.h"
+#include "mkv/log.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* ---- the committer's thread --------------------------------------------------------- */
+
+static void wake_loop(struct committer *m)
+{
+    uint64_t one = 1;
+    ssize_t n;
+
+    do n = write(m->wake_fd, &one, sizeof(one));
+    while (n < 0 && errno == EINTR); /* it can not be full: the loop is told once a group */
+}
+
+static void *run(void *arg)
+{
+    struct mkv_index *ix = arg;
+    struct committer *m = &ix->committer;
+    struct change_list group;
+
+    list_init(&group);
+    pthread_mutex_lock(&m->lock);
+    for (;;) {
+        while (!m->queue.first && !m->stop) pthread_cond_wait(&m->work, &m->lock);
+        if (!m->queue.first) break;
+        list_join(&group, &m->queue);
+        pthread_mutex_unlock(&m->lock);
+        index_commit(ix, &group);
+        pthread_mutex_lock(&m->lock);
+        list_join(&m->finished, &group);
+        wake_loop(m);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return NULL;
+}
+
+/* ---- the loop's side ------------------------------------------------------------------ */
+
+static void hand_over(void *arg)
+{
+    struct mkv_index *ix = arg;
+    struct committer *m = &ix->committer;
+
+    pthread_mutex_lock(&m->lock);
+    list_join(&m->queue, &m->turn);
+    pthread_cond_signal(&m->work);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void call_back(struct mkv_index *ix)
+{
+    struct committer *m = &ix->committer;
+    struct change_list finished;
+    struct change *c;
+
+    list_init(&finished);
+    pthread_mutex_lock(&m->lock);
+    list_join(&finished, &m->finished);
+    pthread_mutex_unlock(&m->lock);
+    index_read_end(ix); /* so that what a callback reads is what was committed */
+    while ((c = list_take(&finished))) {
+        if (c->done) c->done(c->err, c->arg);
+        free(c);
+    }
+}
+
+static void on_woken(int fd, short what, void *arg)
+{
+    uint64_t groups;
+    ssize_t n = read(fd, &groups, sizeof(groups));
+
+    (void)what;
+    (void)n; /* without a count there is still nothing to lose by looking */
+    call_back(arg);
+}
+
+void committer_add(struct mkv_index *ix, struct change *c)
+{
+    list_add(&ix->committer.turn, c);
+    mkv_loop_at_end(ix->loop, &ix->committer.hand_over);
+}
+
+/* ---- start and stop -------------------------------------------------------------------- */
+
+/* Signals are the loop's business. */
+static int start_thread(struct mkv_index *ix)
+{
+    sigset_t all, before;
+    int rc;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&ix->committer.thread, NULL, run, ix);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
+enum mkv_err committer_start(struct mkv_index *ix)
+{
+    struct committer *m = &ix->committer;
+
+    m->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (m->wake_fd < 0) return MKV_EIO;
+    m->woken = event_new(mkv_loop_base(ix->loop), m->wake_fd, EV_READ | EV_PERSIST, on_woken, ix);
+    if (!m->woken || event_add(m->woken, NULL)) return MKV_ENOMEM;
+    m->hand_over.run = hand_over;
+    m->hand_over.arg = ix;
+    if (start_thread(ix)) return MKV_ENOMEM;
+    m->started = true;
+    return MKV_OK;
+}
+
+void committer_stop(struct mkv_index *ix)
+{
+    struct committer *m = &ix->committer;
+
+    m->closing = true;
+    if (m->started) {
+        mkv_loop_forget(ix->loop, &m->hand_over);
+        pthread_mutex_lock(&m->lock);
+        list_join(&m->queue, &m->turn);
+        m->stop = true;
+        pthread_cond_signal(&m->work);
+        pthread_mutex_unlock(&m->lock);
+        pthread_join(m->thread, NULL);
+        call_back(ix);
+    }
+    m->started = false;
+    if (m->woken) event_free(m->woken);
+    if (m->wake_fd >= 0) close(m->wake_fd);
+}

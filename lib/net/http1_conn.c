@@ -1,0 +1,621 @@
+/* lib/net/http1_conn.c - the reading side of a connection: heads, bodies, the
+ * end.
+ *
+ * Everything that was read is served by serve(), which goes round until a
+ * handler is at work, input is missing or the turn's share is used up.  Verbs
+ * that a handler calls inside of it only record; verbs called at other times
+ * ask for another round with conn_resume_later(). */
+#include "mkv/log.h"
+#include "mkv/uri.h"
+#include "net/http1_conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- input that has been read -------------------------------------------- */
+
+static void take(struct conn *c, size_t n)
+{
+    c->in += n;
+    c->in_len -= n;
+}
+
+static void drop_input(struct conn *c)
+{
+    c->in_len = 0;
+}
+
+/* At the end of a callback: what is unread moves to memory of the connection,
+ * and a connection with nothing unread has none. */
+static enum mkv_err hold_input(struct conn *c)
+{
+    if (c->in_len == 0 || c->in_len > c->held_size) { /* then in is not within held */
+        free(c->held);
+        c->held_size = c->in_len;
+        c->held = c->in_len ? malloc(c->in_len) : NULL;
+        if (c->in_len && !c->held) return MKV_ENOMEM;
+    }
+    if (c->in_len && c->in != c->held) memmove(c->held, c->in, c->in_len);
+    c->in = c->held;
+    return MKV_OK;
+}
+
+static void count_sent(struct conn *c)
+{
+    c->server->opt.metrics->bytes_out += c->stream.sent - c->counted;
+    c->counted = c->stream.sent;
+}
+
+static uint64_t clock_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* ---- the end ------------------------------------------------------------- */
+
+static void destroy(void *arg)
+{
+    struct conn *c = arg;
+
+    free(c->held);
+    free(c->target);
+    http1_chunks_clear(&c->chunks);
+    free(c);
+}
+
+void conn_close(struct conn *c, const char *why)
+{
+    struct http1_server *s = c->server;
+    bool under_way = c->step == CONN_REQUEST;
+
+    if (c->step == CONN_CLOSED) return;
+    mkv_log_debug("connection %d closed: %s", c->stream.fd, why);
+    c->step = CONN_CLOSED;
+    conn_forget_resume(c);
+    LIST_REMOVE(c, all);
+    s->count--;
+    s->opt.metrics->connections_open--;
+    count_sent(c);
+    if (s->serving == c) s->gathered = 0;
+    stream_close(&c->stream);
+    mkv_loop_retire(s->opt.loop, &c->retired, destroy, c);
+    if (under_way) {
+        mkv_log_about(MKV_LOG_INFO, c->r.id, "cut short: %s", why);
+        if (c->r.events && c->r.events->gone) c->r.events->gone(&c->r, why);
+    }
+}
+
+void conn_want_read(struct conn *c)
+{
+    bool want = false;
+
+    switch (c->step) {
+    case CONN_IDLE: want = c->in_len == 0 && stream_unsent(&c->stream) == 0; break;
+    case CONN_HEAD: want = stream_unsent(&c->stream) == 0; break;
+    case CONN_REQUEST: want = c->body == BODY_FLOWS && c->in_len == 0; break;
+    case CONN_LINGER: want = c->dropped <= HTTP1_LINGER_BYTES; break;
+    case CONN_FLUSH:
+    case CONN_CLOSED: break;
+    }
+    if (want && !c->stream.reading && stream_read_on(&c->stream, true))
+        conn_close(c, "out of memory");
+}
+
+/* After the last answer: whether it is out, and what then. */
+static void finish_last(struct conn *c)
+{
+    if (stream_unsent(&c->stream) > 0) return;
+    if (c->step == CONN_FLUSH || (c->step == CONN_LINGER && c->dropped > HTTP1_LINGER_BYTES)) {
+        conn_close(c, "after the last answer");
+    } else if (c->step == CONN_LINGER && !c->shut) {
+        c->shut = true;
+        c->since_ms = mkv_loop_now(c->server->opt.loop);
+        shutdown(c->stream.fd, SHUT_WR);
+    }
+}
+
+/* At the end of a callback: the input kept, the last answer followed up. */
+static void settle(struct conn *c)
+{
+    count_sent(c);
+    if (c->step == CONN_LINGER) drop_input(c);
+    finish_last(c);
+    if (c->step == CONN_CLOSED) return;
+    if (hold_input(c)) {
+        conn_close(c, "out of memory");
+        return;
+    }
+    if (c->step == CONN_IDLE && c->in_len > 0) conn_resume_later(c);
+    conn_want_read(c);
+}
+
+/* ---- a request is over --------------------------------------------------- */
+
+static void log_request(struct conn *c, uint64_t us)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    char name[128] = "-";
+
+    if (getpeername(c->stream.fd, (struct sockaddr *)&peer, &len) == 0)
+        getnameinfo((struct sockaddr *)&peer, len, name, sizeof(name), NULL, 0, NI_NUMERICHOST);
+    mkv_log_about(MKV_LOG_INFO, c->r.id, "%s %s %d %llu.%03llu ms", name,
+                  c->target ? c->target : "-", c->status, (unsigned long long)(us / 1000),
+                  (unsigned long long)(us % 1000));
+}
+
+void conn_request_over(struct conn *c)
+{
+    struct http1_server *s = c->server;
+    uint64_t us = clock_us() - c->started_us;
+    bool whole = conn_drop_body(c);
+
+    mkv_metrics_request(s->opt.metrics, c->r.method, c->status);
+    mkv_histogram_add(&s->opt.metrics->latency[c->r.method], us);
+    if (mkv_log_enabled(MKV_LOG_INFO)) log_request(c, us);
+    free(c->target);
+    c->target = NULL;
+    http1_chunks_clear(&c->chunks);
+    c->above_high = false;
+    c->answer = ANSWER_NONE;
+
+    if (c->keep && whole && !s->draining)
+        c->step = CONN_IDLE;
+    else if (whole && c->in_len == 0)
+        c->step = CONN_FLUSH;
+    else
+        c->step = CONN_LINGER;
+    if (s->serving != c) settle(c); /* else serve() goes on */
+}
+
+/* ---- bodies -------------------------------------------------------------- */
+
+static bool body_flows(const struct conn *c)
+{
+    return c->step == CONN_REQUEST && c->body == BODY_FLOWS;
+}
+
+static void pass_on(struct conn *c, const char *data, size_t len, struct mkv_block *block)
+{
+    struct mkv_bytes piece = {(const uint8_t *)data, len, block};
+
+    if (c->r.events && c->r.events->body) c->r.events->body(&c->r, piece);
+}
+
+static void body_ends(struct conn *c)
+{
+    c->body = BODY_OVER;
+    c->r.trailers = c->chunks.trailers;
+    c->r.ntrailers = c->chunks.ntrailers;
+    if (c->r.events && c->r.events->body_end) c->r.events->body_end(&c->r);
+}
+
+static size_t feed_chunked(struct conn *c, const char *data, size_t len, struct mkv_block *block)
+{
+    size_t at = 0;
+
+    while (at < len && body_flows(c)) {
+        struct mkv_slice payload;
+        size_t used;
+        enum http1_progress progress =
+            http1_chunks_next(&c->chunks, data + at, len - at, &used, &payload);
+
+        at += used;
+        if (progress == HTTP1_BAD)
+            reply_refuse(c, 400, c->chunks.reason_bad);
+        else if (progress == HTTP1_DONE)
+            body_ends(c);
+        else if (payload.len > 0)
+            pass_on(c, payload.data, payload.len, block);
+    }
+    return at;
+}
+
+/* Gives the handler what it takes of the body; returns how much that was. */
+static size_t feed(struct conn *c, const char *data, size_t len, struct mkv_block *block)
+{
+    size_t n;
+
+    if (c->chunked) return feed_chunked(c, data, len, block);
+    n = c->body_left < len ? (size_t)c->body_left : len;
+    c->body_left -= n;
+    if (n > 0) pass_on(c, data, n, block);
+    if (c->body_left == 0 && body_flows(c)) body_ends(c);
+    return n;
+}
+
+bool conn_drop_body(struct conn *c)
+{
+    size_t n;
+
+    if (!c->chunked) {
+        n = c->body_left < c->in_len ? (size_t)c->body_left : c->in_len;
+        take(c, n);
+        c->body_left -= n;
+        if (c->body_left == 0) c->body = BODY_OVER;
+    }
+    while (c->body != BODY_OVER) {
+        struct mkv_slice payload;
+        enum http1_progress progress;
+
+        if (!c->chunked || c->in_len == 0) return false;
+        progress = http1_chunks_next(&c->chunks, c->in, c->in_len, &n, &payload);
+        take(c, n);
+        if (progress == HTTP1_BAD) return false;
+        if (progress == HTTP1_DONE) c->body = BODY_OVER;
+    }
+    return true;
+}
+
+static void serve(struct conn *c);
+
+static void read_body(struct conn *c)
+{
+    struct http1_server *s = c->server;
+    size_t max = c->chunked ? CHUNKED_MAX
+                            : c->body_left < MKV_BLOCK_SIZE ? (size_t)c->body_left : MKV_BLOCK_SIZE;
+    struct mkv_bytes bytes;
+    ssize_t n = mkv_blocks_read(s->opt.blocks, c->stream.fd, max, &bytes);
+    size_t used;
+
+    if (n == 0) {
+        conn_close(c, "the client closed in the middle of a body");
+    } else if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR) conn_close(c, strerror(errno));
+    } else {
+        s->opt.metrics->bytes_in += bytes.len;
+        c->stream.progress_ms = mkv_loop_now(s->opt.loop);
+        s->serving = c;
+        used = feed(c, (const char *)bytes.data, bytes.len, bytes.block);
+        c->in = (const char *)bytes.data + used;
+        c->in_len = bytes.len - used;
+        serve(c);
+    }
+}
+
+/* ---- heads --------------------------------------------------------------- */
+
+static enum mkv_method find_method(struct mkv_slice name)
+{
+    for (int m = 0; m < MKV_METHOD_OTHER; m++)
+        if (mkv_slice_eq(name, mkv_slice_of(mkv_method_name((enum mkv_method)m))))
+            return (enum mkv_method)m;
+    return MKV_METHOD_OTHER;
+}
+
+/* The path and query of a target: "/a?b", "http://host/a?b", or "*". */
+static bool split_target(struct mkv_request *r)
+{
+    struct mkv_slice t = r->target;
+    const char *mark;
+
+    if (t.data[0] != '/' && !(t.len == 1 && t.data[0] == '*')) {
+        size_t scheme = t.len > 7 && mkv_slice_ieq(mkv_slice(t.data, 7), MKV_SLICE("http://")) ? 7
+                        : t.len > 8 && mkv_slice_ieq(mkv_slice(t.data, 8), MKV_SLICE("https://"))
+                            ? 8
+                            : 0;
+        size_t at = scheme;
+
+        while (at < t.len && t.data[at] != '/' && t.data[at] != '?') at++;
+        if (at == scheme) return false; /* no scheme that we know, or no host */
+        t = mkv_slice(t.data + at, t.len - at);
+    }
+    mark = t.len ? memchr(t.data, '?', t.len) : NULL;
+    r->has_query = mark != NULL;
+    r->query = mkv_slice(NULL, 0);
+    if (mark) {
+        r->query = mkv_slice(mark + 1, t.len - (size_t)(mark + 1 - t.data));
+        t.len = (size_t)(mark - t.data);
+    }
+    r->path = t.len ? t : MKV_SLICE("/");
+    return true;
+}
+
+static bool decode_key(struct http1_server *s, struct mkv_request *r)
+{
+    r->key = r->path;
+    if (!memchr(r->path.data, '%', r->path.len)) return true;
+    r->key.data = s->key;
+    return mkv_percent_decode(r->path, false, s->key, &r->key.len);
+}
+
+static void remember_target(struct conn *c)
+{
+    char text[512];
+    size_t n = c->r.method_name.len + 1 + sizeof(text);
+
+    mkv_log_bytes(text, sizeof(text), c->r.target.data, c->r.target.len);
+    c->target = malloc(n);
+    if (c->target)
+        snprintf(c->target, n, "%.*s %s", (int)c->r.method_name.len, c->r.method_name.data, text);
+}
+
+/* Fills the request from the head and calls the handler. */
+static void begin_request(struct conn *c)
+{
+    struct http1_server *s = c->server;
+    const struct http1_head *head = &s->head;
+    struct mkv_request *r = &c->r;
+
+    c->step = CONN_REQUEST;
+    c->answer = ANSWER_NONE;
+    c->body = BODY_UNREAD;
+    c->chunked = head->framing == HTTP1_CHUNKED;
+    c->body_left = head->framing == HTTP1_LENGTH ? head->length : 0;
+    c->expects = head->expects_continue;
+    c->keep = head->keep_alive;
+    c->minor = head->minor;
+    c->started_us = clock_us();
+
+    r->id = ++s->last_id;
+    r->method = find_method(head->method);
+    r->method_name = head->method;
+    r->target = head->target;
+    r->headers = head->headers;
+    r->nheaders = head->nheaders;
+    r->has_body = head->framing != HTTP1_NO_BODY;
+    r->body_length = c->chunked ? MKV_LENGTH_UNKNOWN : (int64_t)c->body_left;
+    r->expects_continue = c->expects;
+    r->trailers = NULL;
+    r->ntrailers = 0;
+    r->transport = &http1_transport;
+    r->events = NULL;
+    r->state = NULL;
+    if (mkv_log_enabled(MKV_LOG_INFO)) remember_target(c);
+    if (!split_target(r))
+        reply_refuse(c, 400, "the request target is neither a path nor an http URL");
+    else if (!decode_key(s, r))
+        reply_refuse(c, 400, "a % in the path is not followed by two hex digits");
+    else
+        s->opt.handler(r, s->opt.handler_arg);
+}
+
+/* False: more input is needed. */
+static bool parse_head(struct conn *c)
+{
+    struct http1_server *s = c->server;
+    size_t used;
+
+    switch (http1_parse_request(&s->head, c->in, c->in_len, &c->scanned, &used)) {
+    case HTTP1_MORE:
+        if (c->step == CONN_IDLE) c->since_ms = mkv_loop_now(s->opt.loop);
+        c->step = CONN_HEAD;
+        return false;
+    case HTTP1_BAD:
+        c->scanned = 0;
+        c->r.id = ++s->last_id;
+        c->r.method = MKV_METHOD_OTHER;
+        reply_refuse(c, s->head.bad_status, s->head.reason_bad);
+        return true;
+    case HTTP1_DONE: break;
+    }
+    c->scanned = 0;
+    take(c, used);
+    begin_request(c);
+    return true;
+}
+
+/* ---- serving ------------------------------------------------------------- */
+
+/* One round; false: nothing more to do for now. */
+static bool serve_once(struct conn *c)
+{
+    switch (c->step) {
+    case CONN_IDLE:
+    case CONN_HEAD: return c->in_len > 0 && stream_unsent(&c->stream) == 0 && parse_head(c);
+    case CONN_REQUEST:
+        if (c->body != BODY_FLOWS) return false;
+        if (!c->chunked && c->body_left == 0) {
+            body_ends(c); /* an empty one */
+            return true;
+        }
+        if (c->in_len == 0) return false;
+        take(c, feed(c, c->in, c->in_len, NULL));
+        return true;
+    case CONN_LINGER:
+    case CONN_FLUSH: drop_input(c); return false;
+    case CONN_CLOSED: return false;
+    }
+    return false;
+}
+
+static void serve(struct conn *c)
+{
+    struct http1_server *s = c->server;
+    unsigned share = TURN_MAX;
+
+    s->serving = c;
+    while (serve_once(c))
+        if (c->step == CONN_IDLE && --share == 0) break; /* settle() asks for the next turn */
+    reply_flush(s);
+    s->serving = NULL;
+    if (c->step != CONN_CLOSED) settle(c);
+}
+
+void conn_resume(struct conn *c)
+{
+    struct http1_server *s = c->server;
+
+    if (c->no_memory) {
+        conn_close(c, "out of memory");
+        return;
+    }
+    if (c->above_high && stream_unsent(&c->stream) < MKV_OUTPUT_LOW) {
+        c->above_high = false;
+        s->serving = c;
+        if (c->r.events && c->r.events->drained) c->r.events->drained(&c->r);
+    }
+    serve(c);
+}
+
+/* ---- events of the socket ------------------------------------------------ */
+
+/* Room behind the part of a head that is held. */
+static char *more_room(struct conn *c, size_t *room)
+{
+    if (c->held_size - c->in_len < 512) {
+        size_t size = 2 * c->in_len + 1024;
+        char *held = realloc(c->held, size);
+
+        if (!held) return NULL;
+        c->in = c->held = held;
+        c->held_size = size;
+    }
+    *room = c->held_size - c->in_len;
+    return c->held + c->in_len;
+}
+
+static void read_head(struct conn *c)
+{
+    struct http1_server *s = c->server;
+    size_t room = READ_MAX;
+    char *to = c->in_len > 0 ? more_room(c, &room) : s->scratch;
+    ssize_t n;
+
+    if (!to) {
+        conn_close(c, "out of memory");
+        return;
+    }
+    n = read(c->stream.fd, to, room);
+    if (n <= 0) {
+        if (n == 0)
+            conn_close(c, c->in_len ? "the client closed in the middle of a head"
+                                    : "the client closed");
+        else if (errno != EAGAIN && errno != EINTR)
+            conn_close(c, strerror(errno));
+        return;
+    }
+    s->opt.metrics->bytes_in += (uint64_t)n;
+    c->stream.progress_ms = mkv_loop_now(s->opt.loop);
+    if (c->in_len == 0) c->in = to;
+    c->in_len += (size_t)n;
+    serve(c);
+}
+
+static void read_and_drop(struct conn *c)
+{
+    struct http1_server *s = c->server;
+    ssize_t n = read(c->stream.fd, s->scratch, sizeof(s->scratch));
+
+    if (n > 0) {
+        s->opt.metrics->bytes_in += (uint64_t)n;
+        c->dropped += (size_t)n;
+        finish_last(c);
+    } else if (n == 0) {
+        c->step = CONN_FLUSH;
+        finish_last(c);
+    } else if (errno != EAGAIN && errno != EINTR) {
+        conn_close(c, strerror(errno));
+    }
+}
+
+static struct conn *of_stream(struct stream *stream)
+{
+    return (struct conn *)(void *)((char *)stream - offsetof(struct conn, stream));
+}
+
+static void on_readable(struct stream *stream)
+{
+    struct conn *c = of_stream(stream);
+    bool idle = stream_unsent(stream) == 0 && !c->is_waiting;
+
+    if (idle && (c->step == CONN_HEAD || (c->step == CONN_IDLE && c->in_len == 0))) {
+        read_head(c);
+    } else if (body_flows(c) && c->in_len == 0) {
+        read_body(c);
+    } else if (c->step == CONN_LINGER && c->dropped <= HTTP1_LINGER_BYTES) {
+        read_and_drop(c);
+    } else if (stream_read_on(stream, false)) {
+        conn_close(c, "out of memory");
+    }
+}
+
+/* Only asks for the next turn: a handler that fills what has just been emptied
+ * must not keep everybody else waiting. */
+static void on_written(struct stream *stream)
+{
+    struct conn *c = of_stream(stream);
+    size_t unsent = stream_unsent(stream);
+
+    count_sent(c);
+    if (c->above_high && unsent < MKV_OUTPUT_LOW) conn_resume_later(c);
+    if (unsent > 0) return;
+    stream_trim(stream);
+    finish_last(c);
+    if ((c->step == CONN_IDLE || c->step == CONN_HEAD) && c->in_len > 0) conn_resume_later(c);
+    conn_want_read(c);
+}
+
+static void on_failed(struct stream *stream, int err)
+{
+    conn_close(of_stream(stream), strerror(err));
+}
+
+struct conn *conn_open(struct http1_server *s, int fd)
+{
+    static const struct stream_events events = {on_readable, on_written, on_failed};
+    struct conn *c = calloc(1, sizeof(*c));
+    int one = 1;
+
+    if (!c) return NULL;
+    stream_init(&c->stream, s->opt.loop, fd, &events);
+    if (stream_read_on(&c->stream, true)) {
+        free(c);
+        return NULL;
+    }
+    /* Answers in pieces are gathered by us; fails on a socketpair, harmlessly. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    c->server = s;
+    c->step = CONN_IDLE;
+    LIST_INSERT_HEAD(&s->all, c, all);
+    s->count++;
+    s->opt.metrics->connections_open++;
+    s->opt.metrics->connections_total++;
+    return c;
+}
+
+/* ---- the clock ----------------------------------------------------------- */
+
+void conn_check_time(struct conn *c, uint64_t now)
+{
+    uint64_t still = now - c->stream.progress_ms;
+
+    if (c->step == CONN_CLOSED) return;
+    if (stream_unsent(&c->stream) > 0) {
+        if (still > HTTP1_BODY_TIMEOUT_MS) conn_close(c, "the client does not read the answer");
+        return;
+    }
+    switch (c->step) {
+    case CONN_IDLE:
+        if (still > HTTP1_IDLE_TIMEOUT_MS) conn_close(c, "idle");
+        break;
+    case CONN_HEAD:
+        if (now - c->since_ms <= HTTP1_HEAD_TIMEOUT_MS) break;
+        c->r.id = ++c->server->last_id;
+        c->r.method = MKV_METHOD_OTHER;
+        reply_refuse(c, 408, "the head was not complete within 30 seconds");
+        settle(c);
+        break;
+    case CONN_REQUEST:
+        if (c->body != BODY_FLOWS || still <= HTTP1_BODY_TIMEOUT_MS) break;
+        reply_refuse(c, 408, "the body did not move for 60 seconds");
+        settle(c);
+        break;
+    case CONN_LINGER:
+        if (now - c->since_ms > HTTP1_LINGER_MS) conn_close(c, "the client kept sending");
+        break;
+    case CONN_FLUSH:
+    case CONN_CLOSED: break;
+    }
+}

@@ -1,0 +1,68 @@
+/* lib/store/store.h - inside the store: what its verbs share. */
+#ifndef MKV_STORE_STORE_H
+#define MKV_STORE_STORE_H
+
+#include "mkv/name.h"
+#include "mkv/store.h"
+#include "net/volume.h"
+#include "store/keylock.h"
+#include "store/probe.h"
+
+#define STORE_PATH_MAX (sizeof("/svFFFF") + MKV_PATH_MAX)
+
+/* One thing under way; embedded first in each machine.  drop() ends it at
+ * close: cancels its exchanges, calls nobody back.  A machine that waits for
+ * the index then stays until the index has answered. */
+struct store_op {
+    struct store_op *next, **prev;
+    void (*drop)(struct store_op *op);
+};
+
+struct store_sweeper;
+
+struct mkv_store {
+    struct mkv_loop *loop;         /* borrowed */
+    const struct mkv_config *cfg;  /* borrowed */
+    struct mkv_metrics *metrics;   /* borrowed */
+    struct mkv_index *index;       /* owned */
+    struct mkv_blocks *blocks;     /* owned */
+    struct mkv_volumes *volumes;   /* owned */
+    uint32_t *ids;                 /* owned: of cfg->volumes, in that order */
+    struct mkv_volume **by_id;     /* owned array of borrowed servers; NULL: not asked for yet */
+    size_t nby_id;
+    struct probe_cache *probes;    /* owned */
+    struct keylocks locks;
+    struct store_sweeper *sweeper; /* owned */
+    struct store_op *ops;
+    size_t nops;
+    uint64_t random;               /* state of the generator */
+    size_t stale_marks;            /* marks that could not be taken off: the index was full */
+    bool closing;
+};
+
+void store_op_begin(struct mkv_store *s, struct store_op *op, void (*drop)(struct store_op *));
+void store_op_end(struct mkv_store *s, struct store_op *op);
+
+/* The server with this id of the index's table; NULL where it can not be used. */
+struct mkv_volume *store_volume(struct mkv_store *s, uint32_t id);
+
+/* Every configured volume in placement order for key; .volume is an id.
+ * ordered must hold cfg->nvolumes entries. */
+void store_place(struct mkv_store *s, struct mkv_slice key, struct mkv_replica *ordered);
+/* Whether replicas are exactly what placement wants. */
+bool store_balanced(struct mkv_store *s, struct mkv_slice key, const struct mkv_record *rec);
+
+static inline bool store_same_replica(struct mkv_replica a, struct mkv_replica b)
+{
+    return a.volume == b.volume && a.subvolume == b.subvolume;
+}
+/* Same generation, same replicas in the same order. */
+bool store_same_files(const struct mkv_record *a, const struct mkv_record *b);
+
+/* "/svXX/xx/yy/NAME" from the replica and the key's path; returns its length. */
+size_t store_file_path(char out[STORE_PATH_MAX], struct mkv_replica r, struct mkv_slice key_path);
+
+/* Below n, for spreading reads; not for secrets. */
+uint32_t store_random(struct mkv_store *s, uint32_t n);
+
+#endif
