@@ -72,7 +72,8 @@ static void run(struct bench *b, unsigned long count, unsigned long in_flight)
     memset(b->statuses, 0, sizeof(b->statuses));
     getrusage(RUSAGE_SELF, &before);
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    while (in_flight-- && b->left) start_one(b);
+    while (in_flight-- && b->left)
+        start_one(b);
     mkv_loop_run(b->loop);
     clock_gettime(CLOCK_MONOTONIC, &end);
     getrusage(RUSAGE_SELF, &after);
@@ -81,8 +82,7 @@ static void run(struct bench *b, unsigned long count, unsigned long in_flight)
     wall = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
     printf("%.0f/s  cpu %.2f us (user %.2f, system %.2f)  2xx %lu  4xx %lu  5xx %lu  failed %lu\n",
            (double)count / wall, (user + system) * 1e6 / (double)count, user * 1e6 / (double)count,
-           system * 1e6 / (double)count, b->statuses[2], b->statuses[4], b->statuses[5],
-           b->failed);
+           system * 1e6 / (double)count, b->statuses[2], b->statuses[4], b->statuses[5], b->failed);
 }
 
 static bool method_of(const char *text, enum mkv_exchange_method *out)

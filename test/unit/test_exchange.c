@@ -10,7 +10,8 @@ static void script_note_request(struct fake *f)
     while (hear_head(f, fd)) {
         bool is_put = memcmp(f->request, "PUT", 3) == 0;
 
-        if (is_put) hear_body(f, fd, strstr(f->request, "chunked") ? strlen("5\r\nhello\r\n0\r\n\r\n") : 5);
+        if (is_put)
+            hear_body(f, fd, strstr(f->request, "chunked") ? strlen("5\r\nhello\r\n0\r\n\r\n") : 5);
         atomic_fetch_add(&f->stage, 1);
         if (is_put)
             say(fd, ANSWER_201);
@@ -31,13 +32,13 @@ static void test_requests_on_the_wire(void **state)
         uint64_t from;
         const char *word, *headers; /* expected, around the target and the Host */
     } rows[] = {
-        {MKV_VOLUME_HEAD, 0, NULL, 0, "HEAD", ""},
-        {MKV_VOLUME_GET, 0, NULL, 0, "GET", ""},
-        {MKV_VOLUME_GET, 0, NULL, 77, "GET", "Range: bytes=77-\r\n"},
-        {MKV_VOLUME_DELETE, 0, NULL, 0, "DELETE", ""},
-        {MKV_VOLUME_PUT, 5, NULL, 0, "PUT", "Content-Length: 5\r\n"},
-        {MKV_VOLUME_PUT, -1, "Sun, 22 Nov 2026 10:00:00 GMT", 0, "PUT",
-         "Transfer-Encoding: chunked\r\nDate: Sun, 22 Nov 2026 10:00:00 GMT\r\n"},
+        {MKV_VOLUME_HEAD,   0,  NULL,                            0,  "HEAD",   ""                     },
+        {MKV_VOLUME_GET,    0,  NULL,                            0,  "GET",    ""                     },
+        {MKV_VOLUME_GET,    0,  NULL,                            77, "GET",    "Range: bytes=77-\r\n" },
+        {MKV_VOLUME_DELETE, 0,  NULL,                            0,  "DELETE", ""                     },
+        {MKV_VOLUME_PUT,    5,  NULL,                            0,  "PUT",    "Content-Length: 5\r\n"},
+        {MKV_VOLUME_PUT,    -1, "Sun, 22 Nov 2026 10:00:00 GMT", 0,  "PUT",
+         "Transfer-Encoding: chunked\r\nDate: Sun, 22 Nov 2026 10:00:00 GMT\r\n"                      },
     };
     struct fixture *f = *state;
     char name[80], expected[512];
@@ -63,10 +64,11 @@ static void test_requests_on_the_wire(void **state)
         assert_int_equal(t.err, MKV_OK);
         assert_int_equal(t.status, rows[i].method == MKV_VOLUME_PUT ? 201 : 200);
         assert_int_equal(t.ready, rows[i].method == MKV_VOLUME_PUT);
-        assert_int_equal(t.heads, rows[i].method == MKV_VOLUME_GET || rows[i].method == MKV_VOLUME_HEAD);
+        assert_int_equal(t.heads,
+                         rows[i].method == MKV_VOLUME_GET || rows[i].method == MKV_VOLUME_HEAD);
         snprintf(expected, sizeof(expected),
-                 "%s /dir/sv01/aa/bb/eA== HTTP/1.1\r\nHost: localhost:%d\r\n%s\r\n",
-                 rows[i].word, f->fake.port, rows[i].headers);
+                 "%s /dir/sv01/aa/bb/eA== HTTP/1.1\r\nHost: localhost:%d\r\n%s\r\n", rows[i].word,
+                 f->fake.port, rows[i].headers);
         assert_string_equal(f->fake.request, expected);
         trace_clear(&t);
     }
@@ -124,34 +126,36 @@ struct answer_row {
 };
 
 static const struct answer_row answers[] = {
-    {MKV_VOLUME_GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", MKV_OK, 200, "hello"},
-    {MKV_VOLUME_GET, "HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n\r\nhello", MKV_OK, 206,
-     "hello"},
-    {MKV_VOLUME_GET, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", MKV_OK, 200, ""},
+    {MKV_VOLUME_GET,    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",                   MKV_OK,      200, "hello"                             },
+    {MKV_VOLUME_GET,    "HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n\r\nhello",      MKV_OK,      206,
+     "hello"                                                                                                                                         },
+    {MKV_VOLUME_GET,    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",                        MKV_OK,      200, ""                                  },
     {MKV_VOLUME_GET,
-     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nT: v\r\n\r\n",
-     MKV_OK, 200, "hello"},
-    {MKV_VOLUME_GET, "HTTP/1.0 200 OK\r\n\r\nhello to the end", MKV_OK, 200, "hello to the end"},
-    {MKV_VOLUME_GET, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Wait\r\nX: y\r\n\r\n"
-                     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
-     MKV_OK, 200, "hi"},
-    {MKV_VOLUME_GET, "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone", MKV_OK, 404, ""},
-    {MKV_VOLUME_GET, "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nno", MKV_OK, 404, ""},
-    {MKV_VOLUME_GET, "HTTP/1.1 404 Not Found\r\nContent-Length: 99999999\r\n\r\nno", MKV_OK, 404, ""},
-    {MKV_VOLUME_HEAD, "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n", MKV_OK, 200, ""},
-    {MKV_VOLUME_HEAD, "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n", MKV_OK, 404, ""},
-    {MKV_VOLUME_DELETE, "HTTP/1.1 204 No Content\r\n\r\n", MKV_OK, 204, ""},
-    {MKV_VOLUME_GET, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", MKV_EVOLUME, 0,
-     "connection closed within the body"},
-    {MKV_VOLUME_GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", MKV_EVOLUME,
-     0, "connection closed within the body"},
-    {MKV_VOLUME_GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", MKV_EVOLUME, 0,
-     "malformed body: "},
-    {MKV_VOLUME_GET, "HTTP/1.1 200 OK\r\nContent-Le", MKV_EVOLUME, 0,
-     "connection closed within the head of the answer"},
-    {MKV_VOLUME_GET, "", MKV_EVOLUME, 0, "connection closed before an answer"},
-    {MKV_VOLUME_HEAD, "SSH-2.0-OpenSSH_9.2\r\n", MKV_EVOLUME, 0, "malformed answer: "},
-    {MKV_VOLUME_HEAD, "HTTP/1.1 101 Switching\r\n\r\n", MKV_EVOLUME, 0, "it answers with 1xx"},
+     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nT: "
+     "v\r\n\r\n",                                                                              MKV_OK,      200, "hello"                             },
+    {MKV_VOLUME_GET,    "HTTP/1.0 200 OK\r\n\r\nhello to the end",                             MKV_OK,      200, "hello to the end"                  },
+    {MKV_VOLUME_GET,
+     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Wait\r\nX: y\r\n\r\n"
+     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",                                         MKV_OK,      200, "hi"                                },
+    {MKV_VOLUME_GET,    "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone",             MKV_OK,      404, ""                                  },
+    {MKV_VOLUME_GET,    "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nno",               MKV_OK,      404, ""                                  },
+    {MKV_VOLUME_GET,    "HTTP/1.1 404 Not Found\r\nContent-Length: 99999999\r\n\r\nno",        MKV_OK,      404,
+     ""                                                                                                                                              },
+    {MKV_VOLUME_HEAD,   "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n",                   MKV_OK,      200, ""                                  },
+    {MKV_VOLUME_HEAD,   "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n",        MKV_OK,      404,
+     ""                                                                                                                                              },
+    {MKV_VOLUME_DELETE, "HTTP/1.1 204 No Content\r\n\r\n",                                     MKV_OK,      204, ""                                  },
+    {MKV_VOLUME_GET,    "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",                  MKV_EVOLUME, 0,
+     "connection closed within the body"                                                                                                             },
+    {MKV_VOLUME_GET,    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+     MKV_EVOLUME,                                                                                           0,   "connection closed within the body" },
+    {MKV_VOLUME_GET,    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",        MKV_EVOLUME, 0,
+     "malformed body: "                                                                                                                              },
+    {MKV_VOLUME_GET,    "HTTP/1.1 200 OK\r\nContent-Le",                                       MKV_EVOLUME, 0,
+     "connection closed within the head of the answer"                                                                                               },
+    {MKV_VOLUME_GET,    "",                                                                    MKV_EVOLUME, 0,   "connection closed before an answer"},
+    {MKV_VOLUME_HEAD,   "SSH-2.0-OpenSSH_9.2\r\n",                                             MKV_EVOLUME, 0,   "malformed answer: "                },
+    {MKV_VOLUME_HEAD,   "HTTP/1.1 101 Switching\r\n\r\n",                                      MKV_EVOLUME, 0,   "it answers with 1xx"               },
 };
 
 static void check_answers(struct fixture *f, void (*script)(struct fake *))
@@ -195,16 +199,16 @@ static void test_reuse(void **state)
         const char *answer;
         unsigned idle;
     } rows[] = {
-        {MKV_VOLUME_GET, ANSWER_200 "hello", 1},
-        {MKV_VOLUME_GET, ANSWER_200 "hello!", 0},
-        {MKV_VOLUME_HEAD, ANSWER_200, 1},
-        {MKV_VOLUME_HEAD, ANSWER_200 "hello", 0},
-        {MKV_VOLUME_GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", 0},
-        {MKV_VOLUME_GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 1},
-        {MKV_VOLUME_GET, "HTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\nnone", 1},
-        {MKV_VOLUME_GET, "HTTP/1.1 404 No\r\nContent-Length: 400000\r\n\r\nnone", 0},
-        {MKV_VOLUME_DELETE, "HTTP/1.1 204 No\r\n\r\n", 1},
-        {MKV_VOLUME_DELETE, "HTTP/1.0 204 No\r\n\r\n", 0},
+        {MKV_VOLUME_GET,    ANSWER_200 "hello",                                                    1},
+        {MKV_VOLUME_GET,    ANSWER_200 "hello!",                                                   0},
+        {MKV_VOLUME_HEAD,   ANSWER_200,                                                            1},
+        {MKV_VOLUME_HEAD,   ANSWER_200 "hello",                                                    0},
+        {MKV_VOLUME_GET,    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", 0},
+        {MKV_VOLUME_GET,    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",      1},
+        {MKV_VOLUME_GET,    "HTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\nnone",                    1},
+        {MKV_VOLUME_GET,    "HTTP/1.1 404 No\r\nContent-Length: 400000\r\n\r\nnone",               0},
+        {MKV_VOLUME_DELETE, "HTTP/1.1 204 No\r\n\r\n",                                             1},
+        {MKV_VOLUME_DELETE, "HTTP/1.0 204 No\r\n\r\n",                                             0},
     };
     struct fixture *f = *state;
 
@@ -267,8 +271,7 @@ static void test_unasked_answer(void **state)
 
 static void script_many_chunks(struct fake *f)
 {
-    char text[PIECES * 16 + 200] =
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    char text[PIECES * 16 + 200] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     size_t len = strlen(text);
     int fd = serve(f);
 
@@ -297,7 +300,8 @@ static void test_pause_holds_every_piece(void **state)
     for (int i = 1; i <= PIECES; i++) {
         run_until(f, t.bodies == i);
         if (i % 50 == 0)
-            for (int turn = 0; turn < 3; turn++) mkv_loop_turn(f->loop);
+            for (int turn = 0; turn < 3; turn++)
+                mkv_loop_turn(f->loop);
         assert_int_equal(t.bodies, i);
         INSIDE(f, mkv_exchange_pause(t.x, false));
         assert_int_equal(t.bodies, i);
@@ -345,7 +349,8 @@ static void test_pause_stops_reading(void **state)
     run_until(f, t.bodies > 0);
     INSIDE(f, mkv_exchange_pause(t.x, true));
     before = stats_of(f).bytes_received;
-    for (uint64_t end = test_now_ms() + 2 * QUICK_MS; test_now_ms() < end;) mkv_loop_turn(f->loop);
+    for (uint64_t end = test_now_ms() + 2 * QUICK_MS; test_now_ms() < end;)
+        mkv_loop_turn(f->loop);
     assert_int_equal(stats_of(f).bytes_received, before);
     assert_false(t.done);
     INSIDE(f, mkv_exchange_pause(t.x, false));
@@ -399,11 +404,11 @@ static void test_cancel_inside_callbacks(void **state)
         enum mkv_exchange_method method;
         void (*script)(struct fake *);
     } rows[] = {
-        {"ready", MKV_VOLUME_PUT, script_swallow},
-        {"head", MKV_VOLUME_HEAD, script_many_chunks},
-        {"head", MKV_VOLUME_GET, script_many_chunks},
-        {"body", MKV_VOLUME_GET, script_many_chunks},
-        {"body", MKV_VOLUME_GET, script_long_body},
+        {"ready", MKV_VOLUME_PUT,  script_swallow    },
+        {"head",  MKV_VOLUME_HEAD, script_many_chunks},
+        {"head",  MKV_VOLUME_GET,  script_many_chunks},
+        {"body",  MKV_VOLUME_GET,  script_many_chunks},
+        {"body",  MKV_VOLUME_GET,  script_long_body  },
     };
     struct fixture *f = *state;
 
@@ -416,7 +421,8 @@ static void test_cancel_inside_callbacks(void **state)
         fake_start(&f->fake, rows[i].script);
         begin_exchange(&t, rows[i].method, "/x", -1);
         run_until(f, t.done);
-        for (int turn = 0; turn < 3; turn++) mkv_loop_turn(f->loop);
+        for (int turn = 0; turn < 3; turn++)
+            mkv_loop_turn(f->loop);
         assert_int_equal(stats_of(f).busy + stats_of(f).idle, 0);
         assert_int_equal(mkv_volume_state(f->volume), MKV_VOLUME_UP);
         fake_join(&f->fake);
@@ -432,11 +438,14 @@ static void test_cancel_between_turns(void **state)
     struct trace t[VOLUME_BRIEF_MAX + 8];
     size_t n = COUNT(t);
 
-    for (size_t i = 0; i < n; i++) trace_init(&t[i], f);
-    for (size_t i = 0; i < n; i++) begin_exchange(&t[i], MKV_VOLUME_HEAD, "/x", 0);
+    for (size_t i = 0; i < n; i++)
+        trace_init(&t[i], f);
+    for (size_t i = 0; i < n; i++)
+        begin_exchange(&t[i], MKV_VOLUME_HEAD, "/x", 0);
     mkv_exchange_cancel(t[n - 1].x); /* had not had its turn */
     mkv_exchange_cancel(t[0].x);     /* frees one            */
-    for (int turn = 0; turn < 3; turn++) mkv_loop_turn(f->loop);
+    for (int turn = 0; turn < 3; turn++)
+        mkv_loop_turn(f->loop);
     mkv_exchange_cancel(t[1].x);
     mkv_exchange_cancel(t[n - 2].x);
     mkv_loop_turn(f->loop);
@@ -446,11 +455,14 @@ static void test_cancel_between_turns(void **state)
     send_text(&t[0], "too long");
     mkv_exchange_cancel(t[0].x);
     begin_exchange(&t[1], MKV_VOLUME_PUT, "/x", 5);
-    for (int turn = 0; turn < 3; turn++) mkv_loop_turn(f->loop);
-    for (size_t i = 0; i < n; i++) assert_int_equal(t[i].done, 0);
+    for (int turn = 0; turn < 3; turn++)
+        mkv_loop_turn(f->loop);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(t[i].done, 0);
     mkv_volumes_close(f->volumes);
     f->volumes = NULL;
-    for (int turn = 0; turn < 3; turn++) mkv_loop_turn(f->loop);
+    for (int turn = 0; turn < 3; turn++)
+        mkv_loop_turn(f->loop);
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(t[i].done, 0);
         trace_clear(&t[i]);

@@ -232,7 +232,8 @@ static void script_answer_and_reset(struct fake *f)
 {
     int fd = serve(f);
 
-    if (hear_head(f, fd)) say(fd, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    if (hear_head(f, fd))
+        say(fd, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     wait_for_stage(f, 1);
     close(fd);
     atomic_store(&f->stage, 2);
@@ -258,7 +259,7 @@ static void test_answer_before_a_reset_counts(void **state)
     trace_clear(&t);
 }
 
-#define SLOW_PIECE (256 * 1024)
+#define SLOW_PIECE  (256 * 1024)
 #define SLOW_PIECES 64 /* 16 MB: more than the kernel's buffers take */
 
 static void script_slow_reader(struct fake *f)
@@ -292,10 +293,12 @@ static void test_slow_reader(void **state)
         INSIDE(f, mkv_exchange_send(t.x, (struct mkv_bytes){piece, SLOW_PIECE, NULL}));
         assert_int_equal(mkv_exchange_unsent(t.x), before + SLOW_PIECE);
         given++;
-        for (int i = 0; i < 3; i++) mkv_loop_turn(f->loop);
+        for (int i = 0; i < 3; i++)
+            mkv_loop_turn(f->loop);
     }
     unsent = mkv_exchange_unsent(t.x);
-    for (int i = 0; i < 5; i++) mkv_loop_turn(f->loop);
+    for (int i = 0; i < 5; i++)
+        mkv_loop_turn(f->loop);
     assert_int_equal(mkv_exchange_unsent(t.x), unsent); /* and nothing grows by itself */
     assert_int_equal(t.drained, 0);
     assert_true(given < SLOW_PIECES);

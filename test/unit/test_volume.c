@@ -13,15 +13,33 @@ static void test_names(void **state)
         const char *name;
         enum mkv_err err;
     } rows[] = {
-        {"localhost:3001", MKV_OK},    {"localhost", MKV_OK},      {"a.b-c_d:1", MKV_OK},
-        {"127.0.0.1:65535", MKV_OK},   {"[::1]:3001", MKV_OK},     {"[::1]", MKV_OK},
-        {"host:80/dir", MKV_OK},       {"host/dir/sub/", MKV_OK},  {"[fe80::1]:1/d", MKV_OK},
-        {"", MKV_EINVAL},              {":3001", MKV_EINVAL},      {"host:", MKV_EINVAL},
-        {"host:0", MKV_EINVAL},        {"host:65536", MKV_EINVAL}, {"host:1x", MKV_EINVAL},
-        {"ho st:1", MKV_EINVAL},       {"host:1/a b", MKV_EINVAL}, {"host:1/a?b", MKV_EINVAL},
-        {"host:1/a\r\nb", MKV_EINVAL}, {"::1:3001", MKV_EINVAL},   {"[::1:3001", MKV_EINVAL},
-        {"[host]:1", MKV_EINVAL},      {"[1.2.3.4]", MKV_EINVAL},  {"[]:1", MKV_EINVAL},
-        {"http://host:1", MKV_EINVAL}, {"[::1]x:1", MKV_EINVAL},   {"u@host:1", MKV_EINVAL},
+        {"localhost:3001",  MKV_OK    },
+        {"localhost",       MKV_OK    },
+        {"a.b-c_d:1",       MKV_OK    },
+        {"127.0.0.1:65535", MKV_OK    },
+        {"[::1]:3001",      MKV_OK    },
+        {"[::1]",           MKV_OK    },
+        {"host:80/dir",     MKV_OK    },
+        {"host/dir/sub/",   MKV_OK    },
+        {"[fe80::1]:1/d",   MKV_OK    },
+        {"",                MKV_EINVAL},
+        {":3001",           MKV_EINVAL},
+        {"host:",           MKV_EINVAL},
+        {"host:0",          MKV_EINVAL},
+        {"host:65536",      MKV_EINVAL},
+        {"host:1x",         MKV_EINVAL},
+        {"ho st:1",         MKV_EINVAL},
+        {"host:1/a b",      MKV_EINVAL},
+        {"host:1/a?b",      MKV_EINVAL},
+        {"host:1/a\r\nb",   MKV_EINVAL},
+        {"::1:3001",        MKV_EINVAL},
+        {"[::1:3001",       MKV_EINVAL},
+        {"[host]:1",        MKV_EINVAL},
+        {"[1.2.3.4]",       MKV_EINVAL},
+        {"[]:1",            MKV_EINVAL},
+        {"http://host:1",   MKV_EINVAL},
+        {"[::1]x:1",        MKV_EINVAL},
+        {"u@host:1",        MKV_EINVAL},
     };
     struct fixture *f = *state;
     struct mkv_volume *v, *again;
@@ -46,7 +64,8 @@ static void test_every_volume_is_listed(void **state)
 
     fixture_use(f, "b", 1);
     fixture_use(f, "a", 2);
-    while ((v = mkv_volumes_next(f->volumes, v))) n++;
+    while ((v = mkv_volumes_next(f->volumes, v)))
+        n++;
     assert_int_equal(n, 3);
 }
 
@@ -137,7 +156,8 @@ static void test_hanging_put_and_delete(void **state)
     /* A client that does not send is not the volume's fault. */
     begin_exchange(&third, MKV_VOLUME_PUT, "/x", 100);
     run_until(f, third.ready);
-    for (uint64_t end = test_now_ms() + 2 * QUICK_MS; test_now_ms() < end;) mkv_loop_turn(f->loop);
+    for (uint64_t end = test_now_ms() + 2 * QUICK_MS; test_now_ms() < end;)
+        mkv_loop_turn(f->loop);
     assert_false(third.done);
     assert_false(mkv_exchange_sent_all(third.x));
     mkv_exchange_cancel(third.x);
@@ -165,7 +185,8 @@ static void test_no_connection_in_time(void **state)
     assert_int_equal(t.err, MKV_EVOLUME);
     assert_string_equal(t.why, "no connection within 300 ms");
     assert_int_equal(mkv_volume_state(f->volume), MKV_VOLUME_SUSPECT);
-    for (size_t i = 0; i < COUNT(fds); i++) close(fds[i]);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
     trace_clear(&t);
 }
 
@@ -199,7 +220,11 @@ static void test_5xx_makes_suspect(void **state)
     static const struct {
         int status;
         enum mkv_volume_state expected;
-    } rows[] = {{500, MKV_VOLUME_SUSPECT}, {507, MKV_VOLUME_SUSPECT}, {404, MKV_VOLUME_UP}};
+    } rows[] = {
+        {500, MKV_VOLUME_SUSPECT},
+        {507, MKV_VOLUME_SUSPECT},
+        {404, MKV_VOLUME_UP     }
+    };
     struct fixture *f = *state;
 
     fake_start(&f->fake, script_500_then_200);
@@ -223,7 +248,8 @@ static size_t exhaust(int *fds, size_t max)
 {
     size_t n = 0;
 
-    while (n < max && (fds[n] = dup(0)) >= 0) n++;
+    while (n < max && (fds[n] = dup(0)) >= 0)
+        n++;
     return n;
 }
 
@@ -232,7 +258,8 @@ static void script_one_connection(struct fake *f)
 {
     int fd = serve(f);
 
-    while (hear_head(f, fd)) say(fd, ANSWER_201);
+    while (hear_head(f, fd))
+        say(fd, ANSWER_201);
     wait_for_stage(f, 1);
     close(fd);
 }
@@ -277,7 +304,8 @@ static void test_no_descriptors(void **state)
     mkv_exchange_cancel(second.x);
 
     atomic_store(&f->fake.stage, 1);
-    while (n) close(fds[--n]);
+    while (n)
+        close(fds[--n]);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     trace_clear(&t);
     trace_clear(&second);
@@ -375,7 +403,8 @@ static void test_next_address_where_silent(void **state)
     ask(&t, MKV_VOLUME_DELETE, "/x");
     assert_int_equal(t.status, 201);
     assert_int_equal(f->volume->preferred, 1);
-    for (size_t i = 0; i < COUNT(fds); i++) close(fds[i]);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
     close(silent.listener);
     trace_clear(&t);
 }

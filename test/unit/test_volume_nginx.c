@@ -138,8 +138,8 @@ static int tear_down_nginx(void **state)
     return 0;
 }
 
-#define NGINX_OR_SKIP(n, state)                                                                   \
-    struct nginx *n = *(state);                                                                   \
+#define NGINX_OR_SKIP(n, state)                                                                    \
+    struct nginx *n = *(state);                                                                    \
     if (!n) skip()
 
 /* One exchange that ends well. */
@@ -273,7 +273,8 @@ static void test_copy_volume_to_volume(void **state)
     unsigned x = 1;
 
     assert_non_null(data);
-    for (size_t i = 0; i < BIG; i++) data[i] = (uint8_t)((x = x * 1103515245u + 12345u) >> 16);
+    for (size_t i = 0; i < BIG; i++)
+        data[i] = (uint8_t)((x = x * 1103515245u + 12345u) >> 16);
     trace_init(&t, &n->f);
     t.act = send_everything;
     t.data = data;
@@ -400,9 +401,12 @@ int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up_nginx, tear_down_nginx)
     const struct CMUnitTest tests[] = {
-        WITH(test_round_trip),          WITH(test_date_and_range),
-        WITH(test_copy_volume_to_volume), WITH(test_server_limits_requests),
-        WITH(test_many_heads_take_turns), WITH(test_reload),
+        WITH(test_round_trip),
+        WITH(test_date_and_range),
+        WITH(test_copy_volume_to_volume),
+        WITH(test_server_limits_requests),
+        WITH(test_many_heads_take_turns),
+        WITH(test_reload),
         WITH(test_stopped_and_started),
     };
 

@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
 #define PATIENCE_MS 20000 /* for anything that must happen, on a busy machine */
 #define QUICK_MS    300   /* -voltimeout and stall where a test waits for them */
 
@@ -38,10 +38,10 @@ struct fake {
     void (*script)(struct fake *f);
     pthread_t thread;
     bool running;
-    atomic_int stage;     /* script and test tell each other how far they are */
-    char request[4096];   /* the last head that came                          */
-    size_t body_len;      /* bytes read as bodies                             */
-    const char *text;     /* what it is to say; set before the thread starts  */
+    atomic_int stage;   /* script and test tell each other how far they are */
+    char request[4096]; /* the last head that came                          */
+    size_t body_len;    /* bytes read as bodies                             */
+    const char *text;   /* what it is to say; set before the thread starts  */
 };
 
 static inline uint64_t test_now_ms(void)
@@ -61,7 +61,8 @@ static inline void wait_for_stage(struct fake *f, int stage)
 {
     uint64_t end = test_now_ms() + PATIENCE_MS;
 
-    while (atomic_load(&f->stage) < stage && test_now_ms() < end) nap();
+    while (atomic_load(&f->stage) < stage && test_now_ms() < end)
+        nap();
 }
 
 static inline int fake_listen(struct fake *f, int family, int backlog)
@@ -168,14 +169,14 @@ struct fixture {
     struct mkv_blocks *blocks;
     struct mkv_volumes *volumes;
     struct mkv_volume *volume;
-    struct event *guard;       /* wakes the loop, so that waiting can end */
+    struct event *guard; /* wakes the loop, so that waiting can end */
     struct fake fake;
-    bool inside;               /* a call on an exchange is being made     */
+    bool inside; /* a call on an exchange is being made     */
 };
 
 struct trace {
     struct fixture *f;
-    struct mkv_exchange *x;    /* NULL once done                          */
+    struct mkv_exchange *x; /* NULL once done                          */
     int ready, drained, heads, bodies, done;
     int head_status, status;
     uint64_t head_length;
@@ -184,16 +185,16 @@ struct trace {
     char why[128];
     struct evbuffer *body;
     void (*act)(struct trace *t, const char *event); /* NULL: nothing     */
-    const void *data;          /* for send_everything                     */
+    const void *data;                                /* for send_everything                     */
     size_t len;
     const char *cancel_at;
 };
 
-#define INSIDE(f, call)                                                                           \
-    do {                                                                                          \
-        (f)->inside = true;                                                                       \
-        call;                                                                                     \
-        (f)->inside = false;                                                                      \
+#define INSIDE(f, call)                                                                            \
+    do {                                                                                           \
+        (f)->inside = true;                                                                        \
+        call;                                                                                      \
+        (f)->inside = false;                                                                       \
     } while (0)
 
 static inline void trace_ready(struct mkv_exchange *x, void *arg)
@@ -287,13 +288,13 @@ static inline void begin_exchange(struct trace *t, enum mkv_exchange_method meth
     INSIDE(t->f, assert_int_equal(mkv_exchange_start(&t->x, &opt, &trace_events, t), MKV_OK));
 }
 
-#define run_until(f, condition)                                                                   \
-    do {                                                                                          \
-        uint64_t end_ = test_now_ms() + PATIENCE_MS;                                              \
-        while (!(condition)) {                                                                    \
-            mkv_loop_turn((f)->loop);                                                             \
-            if (test_now_ms() > end_) fail_msg("never: %s", #condition);                          \
-        }                                                                                         \
+#define run_until(f, condition)                                                                    \
+    do {                                                                                           \
+        uint64_t end_ = test_now_ms() + PATIENCE_MS;                                               \
+        while (!(condition)) {                                                                     \
+            mkv_loop_turn((f)->loop);                                                              \
+            if (test_now_ms() > end_) fail_msg("never: %s", #condition);                           \
+        }                                                                                          \
     } while (0)
 
 /* A whole exchange without a request body. */
@@ -414,7 +415,8 @@ static inline void script_always_201(struct fake *f)
     int fd;
 
     while ((fd = serve(f)) >= 0) {
-        while (hear_head(f, fd)) say(fd, ANSWER_201);
+        while (hear_head(f, fd))
+            say(fd, ANSWER_201);
         close(fd);
     }
 }
