@@ -46,6 +46,8 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_one_volume_fails_a_write(faulty_cluster, fault, value, method):
     """The value still gets its three whole copies; the record names only volumes that have one."""
+    if fault is FAULTS["answers 201 before the body"] and value is SMALL:
+        pytest.skip("head and body travel together: nobody could tell")
     cluster = faulty_cluster("-probe-ttl", "0", volumes=5)
     master = cluster.master
     if method == "REPLACE":
@@ -138,8 +140,8 @@ def test_volumes_that_hang(faulty_cluster):
 
 def test_a_slow_volume_sets_the_pace(faulty_cluster):
     cluster = faulty_cluster("-probe-ttl", "0", volumes=3)
-    by_placement(cluster, "/slow")[1].when(faults.slow(0.02), method="PUT")
-    value = LARGE * 8
+    by_placement(cluster, "/slow")[1].when(faults.slow(0.01), method="PUT")
+    value = LARGE * 4
     assert cluster.master.put("/slow", value, timeout=60).status == 201
     assert [data == value for data in copies(cluster, "/slow")] == [True] * 3
     if not SANITIZED:
@@ -315,7 +317,7 @@ def check_reads_go_on(master, stored):
 
 
 def test_an_index_at_its_map_size(make_cluster):
-    cluster = make_cluster("-db-size", "2M")
+    cluster = make_cluster("-db-size", "1M")
     master = cluster.master
     stored, answer = fill_until_refused(master)
     assert answer.status == 507

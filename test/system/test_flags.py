@@ -28,7 +28,7 @@ def refused(done, status, *words):
 
 
 @pytest.mark.parametrize("arguments,words", [
-    ([], ["-volumes"]),
+    ([], ["is missing"]),
     (["-volumes", VOLUMES], ["-db"]),
     (["-db", "{db}"], ["-volumes"]),
     (["-db", "{db}", "-volumes", "localhost:1,localhost:2"], ["-volumes", "-replicas"]),
