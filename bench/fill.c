@@ -6,7 +6,7 @@
  * Writes the keys PREFIX0000000 and so on straight into the index.  With -f the
  * values are written too, where the master would have put them; -k and -p then
  * list, line by line, each key and the path of its file on the first volume.
- * The master must not run. */
+ * The volumes' directories must be there, and the master must not run. */
 #include "common/tool.h"
 
 #include "mkv/digest.h"

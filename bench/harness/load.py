@@ -1,6 +1,7 @@
 """Load, and what it took: wrk, curl and the tools of bench/*.c."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -14,7 +15,7 @@ SLACK_SECONDS = 60  # beyond the time that a tool was told to take
 
 
 def run(command, seconds, **more):
-    """The tool's standard output; an error with its last words otherwise."""
+    """The tool's standard output; an error with its first complaint otherwise."""
     command = [str(part) for part in command]
     try:
         done = subprocess.run(command, capture_output=True, text=True,
@@ -27,8 +28,8 @@ def run(command, seconds, **more):
 
 def check(command, status, stderr):
     if status != 0:
-        words = stderr.strip().splitlines()
-        raise BenchError(f"{command[0]}: {words[-1] if words else f'exit status {status}'}")
+        words = stderr.strip().splitlines() or [f"exit status {status}"]
+        raise BenchError(f"{os.path.basename(command[0])}: {words[0]}")
 
 
 class Background:
@@ -157,8 +158,8 @@ def upload(file, *groups, seconds=600):
 
 # ---- the admin port ----------------------------------------------------------------
 
-def metrics(master):
-    """Every sample of /metrics by its name, labels included."""
+def metrics(master, *names):
+    """Those samples of /metrics, named with their labels."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://{master.admin}/metrics", timeout=10) as answer:
         text = answer.read().decode()
@@ -167,4 +168,7 @@ def metrics(master):
         if line and not line.startswith("#"):
             name, _, value = line.rpartition(" ")
             found[name] = float(value)
-    return found
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise BenchError(f"/metrics of the master has no {missing[0]}")
+    return [found[name] for name in names]

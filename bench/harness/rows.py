@@ -16,6 +16,7 @@ from .table import Line
 
 MB = 1024 * 1024
 PROBE_RATE = 300  # GETs a second whose latency is watched: a light load beside the heavy one
+COMMITS = ("mkv_index_commits_total", "mkv_index_changes_total")
 RANDOM_LUA = Path(__file__).resolve().parent.parent / "random.lua"
 
 ROWS = {}
@@ -224,18 +225,17 @@ def small_puts(bench):
     load.expect(201, "PUT", f"http://{master.address}/found", b"value")
     puts, commits, groups, ours, nginx = [], [], [], [], []
     for _ in range(s.rounds):
-        before = load.metrics(master)
+        before = load.metrics(master, *COMMITS)
         with probe(bench, master.address, "/found", s.seconds) as a, \
                 probe(bench, yard.address, "/found", s.seconds) as b:
             out = json.loads(load.run([bench.tool("cycle"), "-p", "-c", 64, "-t", s.seconds,
                                        master.address], s.seconds))
             ours.append(a.result()[0]["get"]["p99_ms"])
             nginx.append(b.result()[0]["get"]["p99_ms"])
-        after = load.metrics(master)
-        made = after["mkv_index_commits_total"] - before["mkv_index_commits_total"]
+        made, changes = (b - a for a, b in zip(before, load.metrics(master, *COMMITS)))
         puts.append(out["per_second"])
         commits.append(made / out["seconds"])
-        groups.append((after["mkv_index_changes_total"] - before["mkv_index_changes_total"]) / made)
+        groups.append(changes / made)
     yield Line("smallputs", "PUTs of small values by 64 clients", median(puts), "/s")
     yield Line("smallputs", "commits", median(commits), "/s")
     yield Line("smallputs", "changes in each commit", median(groups))

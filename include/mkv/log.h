@@ -20,6 +20,9 @@ enum mkv_log_level {
 
 void mkv_log_set_level(enum mkv_log_level level); /* WARN until called */
 bool mkv_log_enabled(enum mkv_log_level level);
+/* What a program should say: WARN, INFO with -v, DEBUG with MKV_DEBUG=1 in the
+ * environment. */
+enum mkv_log_level mkv_log_level_wanted(bool verbose);
 
 void mkv_log(enum mkv_log_level level, const char *format, ...) MKV_PRINTF(2, 3);
 /* The same, with the request's number first. */

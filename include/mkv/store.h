@@ -42,6 +42,8 @@ struct mkv_volumes *mkv_store_volumes(struct mkv_store *store); /* borrowed */
 struct mkv_blocks *mkv_store_blocks(struct mkv_store *store);   /* borrowed */
 /* Requests on keys that are under way. */
 size_t mkv_store_busy(const struct mkv_store *store);
+/* Whether -min-replicas of the configured volumes are not known to be down. */
+bool mkv_store_can_write(struct mkv_store *store);
 
 /* Whether a value may be written under key: MKV_OK, MKV_EKEYLONG, MKV_EKEYNUL,
  * MKV_EKEYUTF8. */

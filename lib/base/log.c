@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,14 @@ void mkv_log_set_level(enum mkv_log_level level)
 bool mkv_log_enabled(enum mkv_log_level level)
 {
     return level <= current_level;
+}
+
+enum mkv_log_level mkv_log_level_wanted(bool verbose)
+{
+    const char *debug = getenv("MKV_DEBUG");
+
+    if (debug && *debug && *debug != '0') return MKV_LOG_DEBUG;
+    return verbose ? MKV_LOG_INFO : MKV_LOG_WARN;
 }
 
 static size_t add_prefix(char *line, size_t size, enum mkv_log_level level, uint64_t request)

@@ -113,22 +113,29 @@ void mkv_record_encode(const struct mkv_record *r, uint8_t *out)
 /* ---- decoding -------------------------------------------------------------- */
 
 struct reader {
-    const uint8_t *at, *end; /* borrowed */
+    const uint8_t *at; /* borrowed */
+    size_t left;
 };
 
-static size_t left(const struct reader *in)
+static uint8_t read_byte(struct reader *in)
 {
-    return (size_t)(in->end - in->at);
+    in->left--;
+    return *in->at++;
 }
 
 /* False where the number is cut short, longer than it needs to be (each number
  * has one form, so equal records are equal bytes), or more than max. */
-static bool read_varint(struct reader *in, uint64_t max, uint64_t *out)
+static inline bool read_varint(struct reader *in, uint64_t max, uint64_t *out)
 {
     uint64_t value = 0;
 
-    for (unsigned i = 0; i < VARINT_MAX_BYTES && in->at < in->end; i++) {
-        uint8_t byte = *in->at++;
+    if (in->left && *in->at < 0x80) { /* most are this small; max is never smaller */
+        *out = read_byte(in);
+        return true;
+    }
+
+    for (unsigned i = 0; i < VARINT_MAX_BYTES && in->left; i++) {
+        uint8_t byte = read_byte(in);
 
         value |= (uint64_t)(byte & 0x7f) << (7 * i);
         if (byte & 0x80) continue;
@@ -140,8 +147,8 @@ static bool read_varint(struct reader *in, uint64_t max, uint64_t *out)
 
 static bool read_replicas(struct mkv_record *r, struct reader *in)
 {
-    if (in->at == in->end || *in->at > MKV_REPLICAS_MAX) return false;
-    r->nreplicas = *in->at++;
+    if (!in->left || *in->at > MKV_REPLICAS_MAX) return false;
+    r->nreplicas = read_byte(in);
     for (unsigned i = 0; i < r->nreplicas; i++) {
         uint64_t volume, code;
 
@@ -158,11 +165,12 @@ static bool read_field(struct reader *in, unsigned *type, struct mkv_slice *valu
     uint64_t number, len;
 
     if (!read_varint(in, UINT32_MAX, &number) || !read_varint(in, MKV_RECORD_FIELDS_MAX, &len) ||
-        number == 0 || len == 0 || len > left(in))
+        number == 0 || len == 0 || len > in->left)
         return false;
     *type = (unsigned)number;
     *value = mkv_slice((const char *)in->at, (size_t)len);
     in->at += len;
+    in->left -= (size_t)len;
     return true;
 }
 
@@ -172,8 +180,8 @@ static bool fields_valid(struct reader in)
     unsigned type, last = 0;
     struct mkv_slice value;
 
-    if (left(&in) == 0 || left(&in) > MKV_RECORD_FIELDS_MAX) return false;
-    while (in.at < in.end) {
+    if (in.left == 0 || in.left > MKV_RECORD_FIELDS_MAX) return false;
+    while (in.left) {
         if (!read_field(&in, &type, &value) || type <= last) return false;
         last = type;
     }
@@ -186,12 +194,13 @@ static enum mkv_err read_fixed(struct mkv_record *r, struct reader *in)
     uint64_t number;
     uint8_t flags;
 
-    if (left(in) == 0 || in->at[0] == 0) return MKV_ECORRUPT;
+    if (in->left == 0 || in->at[0] == 0) return MKV_ECORRUPT;
     if (in->at[0] > RECORD_VERSION) return MKV_ENEWER;
-    r->state = mkv_record_peek_state(in->at, left(in));
+    r->state = mkv_record_peek_state(in->at, in->left);
     if (!r->state) return MKV_ECORRUPT;
     flags = in->at[1];
     in->at += 2;
+    in->left -= 2;
 
     if (!read_varint(in, MKV_GENERATION_MAX, &r->generation)) return MKV_ECORRUPT;
     if (flags & FLAG_SIZE) {
@@ -203,25 +212,26 @@ static enum mkv_err read_fixed(struct mkv_record *r, struct reader *in)
         r->mtime = (int64_t)number;
     }
     if (flags & FLAG_MD5) {
-        if (left(in) < sizeof(r->md5)) return MKV_ECORRUPT;
+        if (in->left < sizeof(r->md5)) return MKV_ECORRUPT;
         r->has_md5 = true;
         memcpy(r->md5, in->at, sizeof(r->md5));
         in->at += sizeof(r->md5);
+        in->left -= sizeof(r->md5);
     }
     if (!read_replicas(r, in)) return MKV_ECORRUPT;
-    if (flags & FLAG_FIELDS ? !fields_valid(*in) : left(in) > 0) return MKV_ECORRUPT;
+    if (flags & FLAG_FIELDS ? !fields_valid(*in) : in->left > 0) return MKV_ECORRUPT;
     return MKV_OK;
 }
 
 enum mkv_err mkv_record_decode(struct mkv_record *r, const uint8_t *data, size_t len)
 {
-    struct reader in = {data, data + len};
+    struct reader in = {data, len};
     enum mkv_err err;
 
     mkv_record_clear(r);
     err = read_fixed(r, &in);
-    if (!err && left(&in)) {
-        r->fields_len = left(&in);
+    if (!err && in.left) {
+        r->fields_len = in.left;
         r->fields = malloc(r->fields_len);
         if (r->fields)
             memcpy(r->fields, in.at, r->fields_len);
@@ -242,7 +252,7 @@ enum mkv_state mkv_record_peek_state(const uint8_t *data, size_t len)
 
 bool mkv_record_field(const struct mkv_record *r, unsigned type, struct mkv_slice *out)
 {
-    struct reader in = {r->fields, r->fields + r->fields_len};
+    struct reader in = {r->fields, r->fields_len};
     unsigned found;
     struct mkv_slice value;
 
@@ -258,14 +268,14 @@ bool mkv_record_field(const struct mkv_record *r, unsigned type, struct mkv_slic
  * *after, where the next field begins. */
 static size_t field_position(const struct mkv_record *r, unsigned type, size_t *after)
 {
-    struct reader in = {r->fields, r->fields + r->fields_len};
+    struct reader in = {r->fields, r->fields_len};
     size_t before = 0;
     unsigned found;
     struct mkv_slice value;
 
     *after = 0;
     while (read_field(&in, &found, &value) && found <= type) {
-        *after = r->fields_len - left(&in);
+        *after = r->fields_len - in.left;
         if (found == type) break;
         before = *after;
     }

@@ -162,25 +162,38 @@ static char *put_escaped(char *p, char c)
     return p + 5;
 }
 
+/* How much of s goes into JSON as it is and needs no look at what follows. */
+static size_t plain_run(struct mkv_slice s)
+{
+    size_t n = 0;
+
+    while (n < s.len) {
+        unsigned char c = (unsigned char)s.data[n];
+
+        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') break;
+        n++;
+    }
+    return n;
+}
+
 size_t mkv_json_escape(struct mkv_slice s, char *out)
 {
     char *p = out;
 
-    for (size_t i = 0; i < s.len;) {
-        size_t step = mkv_utf8_first(mkv_slice(s.data + i, s.len - i));
-        char c = s.data[i];
+    while (s.len) {
+        size_t step = plain_run(s);
 
-        if (!step) {
+        if (step || (step = mkv_utf8_first(s)) > 1) {
+            memcpy(p, s.data, step);
+            p += step;
+        } else if (step == 1) {
+            p = put_escaped(p, *s.data);
+        } else {
             memcpy(p, "\xef\xbf\xbd", 3); /* U+FFFD */
             p += 3;
             step = 1;
-        } else if (step == 1 && ((unsigned char)c < 0x20 || c == '"' || c == '\\')) {
-            p = put_escaped(p, c);
-        } else {
-            memcpy(p, s.data + i, step);
-            p += step;
         }
-        i += step;
+        s = mkv_slice(s.data + step, s.len - step);
     }
     return (size_t)(p - out);
 }

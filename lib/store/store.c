@@ -166,6 +166,18 @@ struct mkv_volume *store_volume(struct mkv_store *s, uint32_t id)
     return s->by_id[id];
 }
 
+bool mkv_store_can_write(struct mkv_store *s)
+{
+    size_t usable = 0;
+
+    for (size_t i = 0; i < s->cfg->nvolumes; i++) {
+        struct mkv_volume *v = store_volume(s, s->ids[i]);
+
+        usable += v && mkv_volume_state(v) != MKV_VOLUME_DOWN;
+    }
+    return usable >= s->cfg->min_replicas;
+}
+
 void store_place(struct mkv_store *s, struct mkv_slice key, struct mkv_replica *ordered)
 {
     mkv_place(key, s->cfg->volumes, s->cfg->nvolumes, (unsigned)s->cfg->subvolumes, ordered);

@@ -7,9 +7,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from mkvtest.cluster import BIN, Cluster, Volume  # noqa: E402
+from mkvtest.faults import FaultyVolume  # noqa: E402
 
 
-def pytest_sessionstart(session):
+def pytest_sessionstart():
     if not (BIN / "mkv-server").exists():
         pytest.exit(f"no mkv-server in {BIN}: build first (cmake -B build && cmake --build build), or use test/run", 2)
 
@@ -53,15 +54,15 @@ def shared_volumes(tmp_path_factory):
 @pytest.fixture
 def make_cluster(shared_volumes, tmp_path):
     """make_cluster(*flags, volumes=3): a master with an empty index on empty volumes, which other tests use after this
-    one: look, but do not stop them."""
+    one: look, but do not stop them.  names=: what -volumes shall say instead, proxies in front of them."""
     made = []
 
-    def make(*flags, volumes=3, **options):
+    def make(*flags, volumes=3, names=None, **options):
         assert not made, "one cluster for each test: the volumes are shared"
         cluster = Cluster(tmp_path, shared_volumes.take(volumes))
         made.append(cluster)
         make.masters = cluster.masters
-        cluster.start_master(*flags, **options)
+        cluster.start_master(*flags, volumes=names, **options)
         return cluster
 
     make.masters = []
@@ -74,6 +75,22 @@ def make_cluster(shared_volumes, tmp_path):
 def cluster(make_cluster):
     """The ordinary case: three volumes, a master without flags."""
     return make_cluster()
+
+
+@pytest.fixture
+def faulty_cluster(shared_volumes, make_cluster):
+    """faulty_cluster(*flags, volumes=3): as make_cluster, with a FaultyVolume before each volume: cluster.faulty."""
+    made = []
+
+    def make(*flags, volumes=3):
+        made.extend(FaultyVolume(volume) for volume in shared_volumes.take(volumes))
+        cluster = make_cluster(*flags, volumes=volumes, names=[volume.name for volume in made])
+        cluster.faulty = made
+        return cluster
+
+    yield make
+    for volume in made:
+        volume.stop()
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ static void cuts_beside_slashes(void **state)
     }
 }
 
-/* Whole paths, worked out by hand and with coreutils. */
+/* Whole paths, those of docs/format.md among them. */
 static void examples(void **state)
 {
     static const struct {

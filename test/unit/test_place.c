@@ -2,9 +2,9 @@
 
 #include "table.h"
 
-static size_t split_names(struct mkv_slice list, struct mkv_slice *names)
+static size_t split_names(struct mkv_slice list, struct mkv_slice *names, unsigned max)
 {
-    return split_at(list, ',', names, 64);
+    return split_at(list, ',', names, max);
 }
 
 static unsigned number(struct mkv_slice s)
@@ -28,7 +28,7 @@ static void places_as_the_original(void **state)
         struct mkv_slice names[64];
         struct mkv_replica ordered[64];
         char text[4 * MKV_REPLICA_TEXT_MAX], *p = text;
-        size_t n = split_names(t.column[1], names);
+        size_t n = split_names(t.column[1], names, 64);
         unsigned replicas = number(t.column[2]);
 
         assert_int_equal(t.columns, 5);
@@ -42,6 +42,24 @@ static void places_as_the_original(void **state)
         rows++;
     }
     assert_int_equal(rows, 4459);
+}
+
+/* The example of docs/format.md. */
+static void example(void **state)
+{
+    static const char *want[] = {"localhost:3001/sv07", "localhost:3002/sv04",
+                                 "localhost:3003/sv07"};
+    struct mkv_slice names[3];
+    struct mkv_replica ordered[3];
+    char text[MKV_REPLICA_TEXT_MAX];
+
+    (void)state;
+    split_names(MKV_SLICE("localhost:3001,localhost:3002,localhost:3003"), names, 3);
+    mkv_place(MKV_SLICE("/wehave"), names, 3, 10, ordered);
+    for (size_t i = 0; i < 3; i++) {
+        mkv_replica_text(text, names[ordered[i].volume], ordered[i].subvolume);
+        assert_string_equal(text, want[i]);
+    }
 }
 
 static void score_of(const char *key, struct mkv_slice name, uint8_t *score)
@@ -154,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(places_as_the_original),
+        cmocka_unit_test(example),
         cmocka_unit_test(every_length_is_sorted),
         cmocka_unit_test(equal_scores_keep_their_order),
         cmocka_unit_test(subvolumes),
