@@ -17,7 +17,6 @@
 
 static const char *const table_names[TABLES] = {
     [RECORDS] = "records",
-    [MARKS] = "marks",
     [GARBAGE] = "garbage",
     [GARBAGE_BY_KEY] = "garbage-by-key",
     [VOLUMES] = "volumes",

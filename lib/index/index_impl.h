@@ -4,6 +4,7 @@
  *   env.c        the LMDB environment: directory, tables, format version
  *   lock.c       one writer at a time
  *   keys.c       how keys and values lie in the tables
+ *   marks.c      writes under way, in a mapped file beside LMDB's
  *   read.c       one record, the next generation, the next garbage
  *   walk.c       many records, in order
  *   change.c     one queued change, and how it is written in a transaction
@@ -17,6 +18,7 @@
 #define MKV_INDEX_IMPL_H
 
 #include "index/keys.h"
+#include "index/marks.h"
 #include "mkv/index.h"
 
 #include <lmdb.h>
@@ -36,7 +38,7 @@
 #define FIRST_PAGES   32
 #define MORE_PAGES    8
 
-enum table { RECORDS, MARKS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
+enum table { RECORDS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
 
 struct env {
     MDB_env *mdb; /* owned */
@@ -61,6 +63,8 @@ struct change_list {
 struct committer {
     /* The loop's. */
     struct change_list turn;      /* queued in this turn                        */
+    struct change_list at_once;   /* no commit needed: called back at its end   */
+    struct mkv_chore call_back;
     struct mkv_chore hand_over;
     struct event *woken;          /* owned: wake_fd is readable                 */
     int wake_fd;
@@ -80,6 +84,7 @@ struct mkv_index {
     bool read_only;
     int lock_fd;
     struct env env;
+    struct marks marks; /* the loop's */
 
     /* Reading: the loop's. */
     MDB_txn *txn;  /* owned; NULL before the first read */
@@ -120,7 +125,7 @@ enum mkv_err index_read_failed(int rc);
 
 /* ---- change.c -------------------------------------------------------------- */
 enum change_kind {
-    CHANGE_KEY,           /* record, mark and garbage of one key              */
+    CHANGE_KEY,           /* record and garbage of one key                    */
     CHANGE_GARBAGE_DONE,  /* the entry (due, id) goes                         */
     CHANGE_GARBAGE_DELAY  /* the entry (due, id) moves to new_due             */
 };
@@ -131,7 +136,8 @@ struct change {
     void *arg;             /* the caller's                                      */
     enum mkv_err err;      /* what done() will be told                          */
     enum change_kind kind;
-    enum mkv_change_op record_op, mark_op;
+    enum mkv_change_op record_op;
+    uint32_t unmark;       /* slot of the mark that goes with it, or MARK_NONE  */
     bool unlinked;         /* the new record's state                            */
     bool collect;          /* there is new garbage                              */
     bool adds;             /* found when written: more entries than before      */
@@ -139,8 +145,8 @@ struct change {
     uint64_t id;           /* of the garbage entry                              */
     uint64_t generation;   /* of the garbage                                    */
     uint8_t md5[MKV_MD5_LEN]; /* of the key; where garbage is concerned         */
-    MDB_val key;           /* stored form; all four point into bytes            */
-    MDB_val record, mark, garbage; /* values, ready to be put                   */
+    MDB_val key;           /* stored form; all three point into bytes           */
+    MDB_val record, garbage; /* values, ready to be put                   */
     size_t len;            /* of bytes                                          */
     uint8_t bytes[];
 };
@@ -200,7 +206,9 @@ enum mkv_err index_commit_volume(struct mkv_index *ix, uint32_t id,
 /* ---- committer.c ----------------------------------------------------------- */
 enum mkv_err committer_start(struct mkv_index *ix) MKV_MUSTUSE;
 void committer_stop(struct mkv_index *ix); /* commits and calls back first */
-/* c is given away. */
+/* c is given away: to be committed; or, with nothing to commit, only to be
+ * called back at the end of the turn. */
 void committer_add(struct mkv_index *ix, struct change *c);
+void committer_skip(struct mkv_index *ix, struct change *c);
 
 #endif
