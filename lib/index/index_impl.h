@@ -28,11 +28,13 @@
 #define META_COUNTERS  "counters"
 
 /* Pages above map_size that only changes which add nothing may use: LMDB needs
- * free pages even to remove, and a full index must be able to shrink.  One
- * change takes at most CHANGE_PAGES: four tables of four levels, and what the
- * list of free pages takes. */
+ * free pages even to remove, and a full index must be able to shrink.  A
+ * transaction takes at most FIRST_PAGES for its first change (four tables of
+ * four levels, and the list of free pages) and seldom more than MORE_PAGES for
+ * each one that follows; a wrong guess costs a retry, no more. */
 #define RESERVE_PAGES 256
-#define CHANGE_PAGES  32
+#define FIRST_PAGES   32
+#define MORE_PAGES    8
 
 enum table { RECORDS, MARKS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
 
@@ -82,6 +84,7 @@ struct mkv_index {
     /* Reading: the loop's. */
     MDB_txn *txn;  /* owned; NULL before the first read */
     bool reading;  /* txn is live: until the end of this turn */
+    bool reopened; /* for reading only, after LMDB gave up (broken is true then) */
     struct mkv_chore end_reading;
     uintptr_t window;     /* of the map, last touched by a walk      */
     unsigned windows;     /* touched since memory was last given back */
@@ -99,7 +102,8 @@ struct mkv_index {
 };
 
 /* ---- env.c ----------------------------------------------------------------- */
-enum mkv_err env_open(struct mkv_index *ix, char *why, size_t why_size) MKV_MUSTUSE;
+enum mkv_err env_open(struct mkv_index *ix, bool read_only, char *why,
+                      size_t why_size) MKV_MUSTUSE;
 void env_close(struct env *env);
 enum mkv_err env_prepare_dir(const char *dir, bool read_only, char *why,
                              size_t why_size) MKV_MUSTUSE;

@@ -10,7 +10,7 @@ from mkvtest.cluster import BIN, Cluster, Volume  # noqa: E402
 from mkvtest.faults import FaultyVolume  # noqa: E402
 
 
-def pytest_sessionstart(session):
+def pytest_sessionstart():
     if not (BIN / "mkv-server").exists():
         pytest.exit(f"no mkv-server in {BIN}: build first (cmake -B build && cmake --build build), or use test/run", 2)
 
