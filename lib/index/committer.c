@@ -39,7 +39,9 @@ static void *run(void *arg)
         index_commit(ix, &group);
         pthread_mutex_lock(&m->lock);
         list_join(&m->finished, &group);
-        wake_loop(m);
+        pthread_mutex_unlock(&m->lock);
+        wake_loop(m); /* without the lock: it is the first thing the loop takes */
+        pthread_mutex_lock(&m->lock);
     }
     pthread_mutex_unlock(&m->lock);
     return NULL;
@@ -54,8 +56,8 @@ static void hand_over(void *arg)
 
     pthread_mutex_lock(&m->lock);
     list_join(&m->queue, &m->turn);
-    pthread_cond_signal(&m->work);
     pthread_mutex_unlock(&m->lock);
+    pthread_cond_signal(&m->work);
 }
 
 static void call_back(struct mkv_index *ix)

@@ -120,7 +120,7 @@ enum mkv_err mkv_index_open(struct mkv_index **out, struct mkv_loop *loop,
     if (!ix->read_only)
         err = index_lock_take(&ix->lock_fd, ix->dir, opt->address, why, why_size);
     if (err) goto out;
-    err = env_open(ix, why, why_size);
+    err = env_open(ix, ix->read_only, why, why_size);
     if (err) goto out;
     err = load_names(ix);
     if (!err && !ix->read_only) err = committer_start(ix);

@@ -82,6 +82,7 @@ struct mkv_index {
     /* Reading: the loop's. */
     MDB_txn *txn;  /* owned; NULL before the first read */
     bool reading;  /* txn is live: until the end of this turn */
+    bool reopened; /* for reading only, after LMDB gave up (broken is true then) */
     struct mkv_chore end_reading;
     uintptr_t window;     /* of the map, last touched by a walk      */
     unsigned windows;     /* touched since memory was last given back */
@@ -99,7 +100,8 @@ struct mkv_index {
 };
 
 /* ---- env.c ----------------------------------------------------------------- */
-enum mkv_err env_open(struct mkv_index *ix, char *why, size_t why_size) MKV_MUSTUSE;
+enum mkv_err env_open(struct mkv_index *ix, bool read_only, char *why,
+                      size_t why_size) MKV_MUSTUSE;
 void env_close(struct env *env);
 enum mkv_err env_prepare_dir(const char *dir, bool read_only, char *why,
                              size_t why_size) MKV_MUSTUSE;

@@ -33,11 +33,11 @@ static int reopen_for_reading(struct mkv_index *ix)
 
     pthread_mutex_lock(&ix->write_lock); /* the committer has left LMDB, and stays out */
     atomic_store(&ix->broken, true);
-    ix->read_only = true;
+    ix->reopened = true;
     if (ix->txn) mdb_txn_abort(ix->txn);
     ix->txn = NULL;
     env_close(&ix->env);
-    err = env_open(ix, why, sizeof(why));
+    err = env_open(ix, true, why, sizeof(why));
     pthread_mutex_unlock(&ix->write_lock);
     if (err) {
         mkv_log_error("%s", why);
@@ -52,7 +52,7 @@ enum mkv_err index_read(struct mkv_index *ix, MDB_txn **txn)
 
     if (!ix->reading) {
         rc = ix->env.mdb ? renew(ix) : MDB_PANIC;
-        if (rc == MDB_PANIC && !ix->read_only) rc = reopen_for_reading(ix);
+        if (rc == MDB_PANIC && !ix->reopened) rc = reopen_for_reading(ix);
         if (rc) return index_read_failed(rc);
         ix->reading = true;
         mkv_loop_at_end(ix->loop, &ix->end_reading);
