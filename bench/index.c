@@ -126,7 +126,7 @@ static void commits(struct bench *b, uint64_t from, unsigned rounds, unsigned at
            rounds * at_once / start, used * 1e6 / (rounds * at_once));
 }
 
-static void gets(struct bench *b, uint64_t keys, uint64_t offset, const char *what)
+static void read_keys(struct bench *b, uint64_t keys, uint64_t offset, const char *what)
 {
     uint64_t seed = 42, n = 1000000, found = 0;
     double spent = 0;
@@ -215,8 +215,8 @@ int main(int argc, char **argv)
     walk(&b, 1000);
     walk(&b, 100);
     walk(&b, 10000);
-    gets(&b, keys, 0, "found  ");
-    gets(&b, keys, keys * 2, "missing");
+    read_keys(&b, keys, 0, "found  ");
+    read_keys(&b, keys, keys * 2, "missing");
     walk(&b, 1000);
     commits(&b, keys, 1000, 1);
     commits(&b, keys + 1000, 400, 16);

@@ -60,9 +60,9 @@ static uint64_t free_pages(const struct env *env)
     return pages;
 }
 
-static uint64_t pages_for(const struct mkv_index *ix, const struct change *c)
+static uint64_t pages_for(const struct mkv_index *ix, const struct change *c, bool first)
 {
-    return CHANGE_PAGES + c->len / ix->env.page_size;
+    return (first ? FIRST_PAGES : MORE_PAGES) + c->len / ix->env.page_size;
 }
 
 /* Moves the changes that surely fit from the head of from to piece.  Where the
@@ -75,7 +75,7 @@ static bool take_piece(const struct mkv_index *ix, struct change_list *from,
     bool counted = false;
 
     while (from->first) {
-        need += pages_for(ix, from->first);
+        need += pages_for(ix, from->first, !piece->first);
         if (room < need && !counted) {
             room += free_pages(&ix->env);
             counted = true;
@@ -84,7 +84,7 @@ static bool take_piece(const struct mkv_index *ix, struct change_list *from,
         list_add(piece, list_take(from));
     }
     if (piece->first) return false;
-    while (from->first && room < RESERVE_PAGES + pages_for(ix, from->first))
+    while (from->first && room < RESERVE_PAGES + pages_for(ix, from->first, true))
         list_add(piece, list_take(from));
     return true;
 }

@@ -28,11 +28,13 @@
 #define META_COUNTERS  "counters"
 
 /* Pages above map_size that only changes which add nothing may use: LMDB needs
- * free pages even to remove, and a full index must be able to shrink.  One
- * change takes at most CHANGE_PAGES: four tables of four levels, and what the
- * list of free pages takes. */
+ * free pages even to remove, and a full index must be able to shrink.  A
+ * transaction takes at most FIRST_PAGES for its first change (four tables of
+ * four levels, and the list of free pages) and seldom more than MORE_PAGES for
+ * each one that follows; a wrong guess costs a retry, no more. */
 #define RESERVE_PAGES 256
-#define CHANGE_PAGES  32
+#define FIRST_PAGES   32
+#define MORE_PAGES    8
 
 enum table { RECORDS, MARKS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
 

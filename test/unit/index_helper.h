@@ -13,6 +13,14 @@
 
 #define SMALL_MAP (UINT64_C(256) << 20) /* valgrind has no room for the default */
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED true
+#elif defined(__has_feature)
+#define SANITIZED __has_feature(address_sanitizer)
+#else
+#define SANITIZED false
+#endif
+
 struct fixture {
     struct mkv_loop *loop;
     struct mkv_index *ix;
@@ -61,7 +69,9 @@ static inline void close_index(struct fixture *f)
 static inline void prepare(struct fixture *f)
 {
     memset(f, 0, sizeof(*f));
-    snprintf(f->dir, sizeof(f->dir), "%s", "/tmp/mkv-index-XXXXXX");
+    /* In memory where that is possible: the tests make thousands of commits. */
+    snprintf(f->dir, sizeof(f->dir), "%s/mkv-index-XXXXXX",
+             access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
     assert_non_null(mkdtemp(f->dir));
     f->opt.dir = f->dir;
     f->opt.map_size = SMALL_MAP;

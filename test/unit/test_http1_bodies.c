@@ -199,6 +199,50 @@ static void test_dropping_ends(void **state)
     client_close(&c);
 }
 
+/* Nor does it read on for a client that reads nothing itself. */
+static void test_dropping_ends_while_the_answer_waits(void **state)
+{
+    struct toy *t = *state;
+    struct client c;
+    static char body[100000];
+
+    client_open_sized(&c, t, 16 * 1024);
+    client_send(&c, TEXT(HEAD("/known?200000") "Content-Length: 90000000\r\n\r\n"));
+    for (int i = 0; i < 10000; i++) {
+        if (send(c.fd, body, sizeof(body), MSG_NOSIGNAL) < 0) assert_int_equal(errno, EAGAIN);
+        if (i % 10 == 0) toy_turn(t);
+    }
+    assert_int_equal(http1_server_connections(t->server), 1);
+    assert_true(stream_unsent(&toy_conn(t)->stream) > 0);
+    assert_true(t->metrics.bytes_in > HTTP1_LINGER_BYTES);
+    assert_true(t->metrics.bytes_in < HTTP1_LINGER_BYTES + 2 * READ_MAX);
+    client_close(&c);
+}
+
+/* A paused body is left with the kernel. */
+static void test_a_paused_body_is_not_read(void **state)
+{
+    struct toy *t = *state;
+    struct client c;
+    static char body[100000];
+    uint64_t read;
+
+    client_open_sized(&c, t, 16 * 1024);
+    client_send(&c, TEXT(HEAD("/pausing") "Content-Length: 90000000\r\n\r\nabc"));
+    toy_turns(t, 3);
+    read = t->metrics.bytes_in;
+    for (int i = 0; i < 100; i++) {
+        (void)!send(c.fd, body, sizeof(body), MSG_NOSIGNAL);
+        toy_turn(t);
+    }
+    assert_int_equal(t->metrics.bytes_in, read);
+    assert_false(toy_conn(t)->stream.reading);
+    assert_true(toy_go(t));
+    toy_turns(t, 3);
+    assert_true(t->metrics.bytes_in > read);
+    client_close(&c);
+}
+
 /* ---- 100-continue -------------------------------------------------------- */
 
 #define EXPECT "Expect: 100-continue\r\n"
@@ -286,6 +330,8 @@ int main(void)
         TOY_TEST(test_an_unread_body_that_is_here_is_dropped),
         TOY_TEST(test_an_unread_body_that_still_comes),
         TOY_TEST(test_dropping_ends),
+        TOY_TEST(test_dropping_ends_while_the_answer_waits),
+        TOY_TEST(test_a_paused_body_is_not_read),
         TOY_TEST(test_continue_comes_before_the_body),
         TOY_TEST(test_no_continue),
         TOY_TEST(test_a_final_status_instead_of_continue),

@@ -171,7 +171,7 @@ static void a_full_map_can_be_emptied(void **state)
     for (unsigned round = 0; round < 2; round++) {
         close_index(f);
         remove_tree(f->dir);
-        f->opt.map_size = 2 << 20;
+        f->opt.map_size = 3 << 19;
         open_index(f);
         fill_up(f, &stored);
         assert_true(stored > 5000);

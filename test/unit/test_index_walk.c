@@ -159,7 +159,7 @@ static void prefixes_and_starts(void **state)
         /* Some prefixes are keys, or the beginnings of long keys. */
         struct mkv_slice prefix = p < COUNT(prefixes) ? text(prefixes[p]) : all.keys[p * 29 % all.n];
 
-        if (p >= COUNT(prefixes) && prefix.len > 500) prefix.len = 470 + p * 3;
+        if (p >= COUNT(prefixes) && prefix.len > 520) prefix.len = 460 + p * 3;
         for (size_t i = 0; i < all.n; i += 13) {
             struct mkv_walk w;
 

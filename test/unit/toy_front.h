@@ -43,7 +43,7 @@ struct toy_job {
     struct toy *toy;
     uint64_t received, sum;
     size_t left; /* to stream */
-    bool pausing;
+    bool pausing, paused;
 };
 
 static inline void toy_reply(struct mkv_request *r, int status, const char *text)
@@ -57,11 +57,13 @@ static inline void toy_on_body(struct mkv_request *r, struct mkv_bytes piece)
     struct toy_job *job = r->state;
 
     assert_true(piece.len > 0);
+    assert_false(job->paused);
     for (size_t i = 0; i < piece.len; i++)
         job->sum = job->sum * 31 + piece.data[i];
     job->received += piece.len;
     if (job->pausing) {
         r->transport->read_body(r, false);
+        job->paused = true;
         job->toy->held = r;
     }
 }
@@ -176,6 +178,11 @@ static inline void toy_handler(struct mkv_request *r, void *arg)
         free(big);
     } else if (toy_at(r, "/abort")) {
         toy_abort(r);
+    } else if (r->key.len > 8 && memcmp(r->key.data, "/header/", 8) == 0) { /* key in a header */
+        struct mkv_header h = {MKV_SLICE("X-Key"), r->key};
+
+        free(job);
+        r->transport->reply(r, 200, &h, 1, MKV_SLICE(""));
     } else if (toy_at(r, "/none")) {
         toy_reply(r, 204, "");
     } else { /* says what it saw */
@@ -209,9 +216,12 @@ static inline void toy_turns(struct toy *t, int n)
 static inline bool toy_go(struct toy *t)
 {
     struct mkv_request *r = t->held;
+    struct toy_job *job;
 
     if (!r) return false;
     t->held = NULL;
+    job = r->state;
+    job->paused = false;
     if (r->has_body)
         r->transport->read_body(r, true);
     else
