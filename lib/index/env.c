@@ -282,6 +282,8 @@ static int learn_sizes(struct mkv_index *ix)
     return rc;
 }
 
+/* Without MDB_NORDAHEAD: from a cold disk a walk takes a quarter of the time,
+ * and lookups take no longer. */
 static int open_mdb(struct mkv_index *ix, bool read_only)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
