@@ -211,7 +211,10 @@ static bool judge(struct mkv_move *m)
     m->size = m->record.size;
     for (unsigned i = 0; i < m->record.nreplicas; i++) {
         m->good[i] = is_good(m, i);
-        if (m->good[i]) m->size = m->look.copies[i].size;
+        if (m->good[i])
+            m->size = m->look.copies[i].size;
+        else
+            probe_forget(m->store->probes, m->md5); /* readers must not be sent there unasked */
     }
     if (good_ones_agree(m)) return true;
     fail(m, MKV_ECANNOTMOVE,
