@@ -217,7 +217,7 @@ static enum mkv_err open_all(struct rebuild *r)
     }
     if (snprintf(prefix, sizeof(prefix), "%s/" BUILD_RUN, build_dir(r->build)) >= PATH_MAX)
         return MKV_EINVAL;
-    return sort_open(&r->sort, prefix);
+    return sort_open(&r->sort, prefix, SORT_MEMORY);
 }
 
 static void close_all(struct rebuild *r)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LEVELS_MAX 8 /* 24^8 times SORT_MEMORY */
+#define LEVELS_MAX 8 /* 24^8 times the memory */
 #define RUNS_MAX   (LEVELS_MAX * SORT_WAYS)
 
 /* One entry; its key follows.  Only ever read by the process that wrote it. */
@@ -29,6 +29,7 @@ struct run {
 struct sort {
     char *prefix;     /* owned */
     char *memory;     /* owned: items and keys, one after the other, from the front... */
+    size_t memory_size;
     size_t used;
     size_t nitems;    /* ...and their offsets, from the back */
     struct run *runs[RUNS_MAX]; /* owned, the higher levels first */
@@ -59,7 +60,7 @@ static int compare(const struct item *a, const char *a_key, const struct item *b
 
 static uint32_t *offsets(struct sort *s)
 {
-    return (uint32_t *)(void *)(s->memory + SORT_MEMORY) - s->nitems;
+    return (uint32_t *)(void *)(s->memory + s->memory_size) - s->nitems;
 }
 
 static int by_item(const void *a, const void *b, void *memory)
@@ -251,13 +252,14 @@ static enum mkv_err spill(struct sort *s)
 
 /* ---- the interface --------------------------------------------------------------------------------- */
 
-enum mkv_err sort_open(struct sort **out, const char *dir_prefix)
+enum mkv_err sort_open(struct sort **out, const char *prefix, size_t memory)
 {
     struct sort *s = calloc(1, sizeof(*s));
 
     if (!s) return MKV_ENOMEM;
-    s->prefix = strdup(dir_prefix);
-    s->memory = malloc(SORT_MEMORY);
+    s->prefix = strdup(prefix);
+    s->memory_size = memory / sizeof(uint64_t) * sizeof(uint64_t);
+    s->memory = malloc(s->memory_size);
     if (!s->prefix || !s->memory) {
         sort_close(s);
         return MKV_ENOMEM;
@@ -271,7 +273,7 @@ enum mkv_err sort_add(struct sort *s, struct mkv_slice key, const struct merge_f
     size_t len = item_len(key.len), taken = s->used + (s->nitems + 1) * sizeof(uint32_t);
     struct item *item;
 
-    if (taken + len > SORT_MEMORY) {
+    if (taken + len > s->memory_size) {
         enum mkv_err err = spill(s);
 
         if (err) return err;
