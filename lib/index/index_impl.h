@@ -11,6 +11,7 @@
  *   commit.c     a group of changes in one transaction; a full disk
  *   committer.c  the thread that commits, and the queue in front of it
  *   recover.c    what a crash left
+ *   build.c      a new index beside the old one
  *
  * Threads: the loop's thread reads, the committer's thread writes.  A write on
  * the loop's thread happens only at start (volume names, recovery). */
@@ -112,6 +113,13 @@ enum mkv_err env_open(struct mkv_index *ix, bool read_only, char *why,
 void env_close(struct env *env);
 enum mkv_err env_prepare_dir(const char *dir, bool read_only, char *why,
                              size_t why_size) MKV_MUSTUSE;
+/* A new file or directory survives a power cut only once its parent is synced. */
+int env_sync_parent(const char *path);
+/* What rc means for the index in ix->dir, and what to do. */
+enum mkv_err env_explain(const struct mkv_index *ix, int rc, char *why, size_t why_size);
+/* Both in a transaction of the caller's; LMDB's code. */
+int env_put_counters(const struct env *env, MDB_txn *txn, const struct counters *n);
+int env_put_volume(const struct env *env, MDB_txn *txn, uint32_t id, struct mkv_slice name);
 struct counters env_counters(const struct env *env, MDB_txn *txn);
 uint64_t env_used_pages(const struct env *env);
 uint64_t env_entries(const struct env *env, MDB_txn *txn, enum table table);
