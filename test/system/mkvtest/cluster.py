@@ -155,8 +155,10 @@ class Volume(Process):
 
     def clear(self):
         for entry in self.directory.iterdir():
-            if entry.name != ".nginx":
+            if entry.is_dir() and entry.name != ".nginx":
                 shutil.rmtree(entry)
+            elif entry.name != ".nginx":
+                entry.unlink()
 
 
 class Master(Process):
