@@ -42,6 +42,7 @@ struct mkv_put {
     struct mkv_record record;          /* what will be stored; replicas: complete copies */
     struct mkv_replica *candidates;    /* owned: every volume, the best first */
     size_t next;                       /* candidates not tried yet start here */
+    unsigned marked_before;            /* of the mark's replicas: those opened in an earlier round */
     unsigned source;                   /* repair: which good copy is read */
     struct mkv_digest *digest;         /* owned; NULL with -md5sum=false */
     struct fanout fan;
@@ -164,6 +165,7 @@ static bool mark_more(struct mkv_put *p)
     unsigned ready = fanout_count(&p->fan, COPY_READY), more = 0;
 
     unmark_refused(p);
+    p->marked_before = p->mark.nreplicas;
     while (ready + more < wanted(p) && mark_next(p)) more++;
     return more > 0;
 }
@@ -189,9 +191,9 @@ static void opened(void *arg)
 
 static void enter_open(struct mkv_put *p)
 {
-    /* Those that are ready come first on the mark.  One that can not even be
-     * tried is missed by opened(), which counts. */
-    for (unsigned i = fanout_count(&p->fan, COPY_READY); i < p->mark.nreplicas; i++)
+    /* One that can not even be tried is missed by opened(), which counts; so is
+     * one of an earlier round that has left since. */
+    for (unsigned i = p->marked_before; i < p->mark.nreplicas; i++)
         (void)!fanout_add(&p->fan, p->mark.replicas[i]);
     if (fanout_count(&p->fan, COPY_OPENING) == 0) opened(p);
 }
