@@ -15,7 +15,7 @@
 
 #define MAP_SIZE_MIN (UINT64_C(1) << 20) /* less would hold next to nothing */
 
-static const char *const table_names[TABLES] = {
+const char *const env_table_names[TABLES] = {
     [RECORDS] = "records",
     [MARKS] = "marks",
     [GARBAGE] = "garbage",
@@ -50,7 +50,7 @@ static bool is_leveldb(const char *dir)
 }
 
 /* A new file or directory survives a power cut only once its parent is synced. */
-static int sync_parent(const char *path)
+int env_sync_parent(const char *path)
 {
     char copy[PATH_MAX];
     int fd, rc;
@@ -78,7 +78,7 @@ static int make_dirs(const char *dir)
         if (path[i] != '/' && path[i] != '\0') continue;
         path[i] = '\0';
         if (mkdir(path, 0755) == 0) {
-            if (sync_parent(path)) return -1;
+            if (env_sync_parent(path)) return -1;
         } else if (errno != EEXIST && access(path, F_OK)) {
             return -1;
         }
@@ -170,7 +170,7 @@ static int open_other_tables(struct env *env, MDB_txn *txn, unsigned flags)
     int rc = 0;
 
     for (int t = 0; t < META && !rc; t++)
-        rc = mdb_dbi_open(txn, table_names[t], flags, &env->dbi[t]);
+        rc = mdb_dbi_open(txn, env_table_names[t], flags, &env->dbi[t]);
     return rc;
 }
 
@@ -183,14 +183,14 @@ static int open_tables(struct mkv_index *ix, MDB_txn *txn, enum mkv_err *err, ch
     unsigned flags = 0;
     MDB_stat st;
     MDB_dbi root;
-    int rc = mdb_dbi_open(txn, table_names[META], 0, &env->dbi[META]);
+    int rc = mdb_dbi_open(txn, env_table_names[META], 0, &env->dbi[META]);
 
     if (rc == MDB_NOTFOUND && !ix->read_only) {
         flags = MDB_CREATE;
         rc = mdb_dbi_open(txn, NULL, 0, &root);
         if (!rc) rc = mdb_stat(txn, root, &st);
         if (!rc && st.ms_entries) rc = MDB_INCOMPATIBLE; /* somebody else's LMDB file */
-        if (!rc) rc = mdb_dbi_open(txn, table_names[META], flags, &env->dbi[META]);
+        if (!rc) rc = mdb_dbi_open(txn, env_table_names[META], flags, &env->dbi[META]);
         if (!rc) rc = put_meta(env, txn);
     }
     if (rc) return rc;
@@ -314,7 +314,7 @@ enum mkv_err env_open(struct mkv_index *ix, char *why, size_t why_size)
     if (rc) goto out;
     rc = learn_sizes(ix);
     snprintf(data, sizeof(data), "%s/data.mdb", ix->dir);
-    if (!rc && !ix->read_only && sync_parent(data)) rc = errno;
+    if (!rc && !ix->read_only && env_sync_parent(data)) rc = errno;
 out:
     if (txn) mdb_txn_abort(txn);
     if (rc) err = explain(ix, rc, why, why_size);

@@ -10,6 +10,7 @@
  *   commit.c     a group of changes in one transaction; a full disk
  *   committer.c  the thread that commits, and the queue in front of it
  *   recover.c    what a crash left
+ *   backup.c     a copy
  *
  * Threads: the loop's thread reads, the committer's thread writes.  A write on
  * the loop's thread happens only at start (volume names, recovery). */
@@ -103,6 +104,9 @@ enum mkv_err env_open(struct mkv_index *ix, char *why, size_t why_size) MKV_MUST
 void env_close(struct env *env);
 enum mkv_err env_prepare_dir(const char *dir, bool read_only, char *why,
                              size_t why_size) MKV_MUSTUSE;
+/* Makes a file that was just made in dir, or renamed, survive a power cut. */
+int env_sync_parent(const char *path);
+extern const char *const env_table_names[TABLES];
 struct counters env_counters(const struct env *env, MDB_txn *txn);
 uint64_t env_used_pages(const struct env *env);
 uint64_t env_entries(const struct env *env, MDB_txn *txn, enum table table);
