@@ -151,7 +151,8 @@ static void write_head(struct mkv_exchange *x, const struct mkv_exchange_options
         [MKV_VOLUME_HEAD] = {"HEAD ", 5},
         [MKV_VOLUME_GET] = {"GET ", 4},
         [MKV_VOLUME_PUT] = {"PUT ", 4},
-        [MKV_VOLUME_DELETE] = {"DELETE ", 7}};
+        [MKV_VOLUME_DELETE] = {"DELETE ", 7},
+        [MKV_VOLUME_REBALANCE] = {"REBALANCE ", 10}};
     char *at = x->head, number[48];
     int n;
 
@@ -459,7 +460,7 @@ static uint64_t stall_deadline(const struct mkv_exchange *x)
 void exchange_check(struct mkv_exchange *x, uint64_t now)
 {
     const struct mkv_volumes *vs = x->volume->all;
-    bool patient = x->method == MKV_VOLUME_PUT || x->method == MKV_VOLUME_DELETE;
+    bool patient = x->method != MKV_VOLUME_HEAD && x->method != MKV_VOLUME_GET;
 
     switch (x->step) {
     case EXCHANGE_QUEUED:
