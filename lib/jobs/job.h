@@ -64,6 +64,10 @@ enum mkv_err job_open(struct job *job, const struct mkv_config *cfg, const char 
                       const char *unit, enum job_access access) MKV_MUSTUSE;
 void job_close(struct job *job);
 
+/* As after Ctrl-C: nothing new begins, what is in hand is finished, and the exit
+ * status is 1.  For what the job has met and can not go on with. */
+void job_stop(struct job *job);
+
 /* A complaint about a key (data NULL: about none): one line on standard error,
  * "rebalance: /key: text".  The first JOB_ERRORS_SHOWN are shown. */
 void job_error(struct job *job, struct mkv_slice key, const char *format, ...) MKV_PRINTF(3, 4);

@@ -9,9 +9,6 @@
 
 #include "jobs/job.h"
 
-/* Nothing new begins; what is in hand is finished. */
-void job_stop(struct job *job);
-
 /* The walk under way, if any, notices that the job stops. */
 void job_walk_stop(struct job *job);
 void job_walk_free(struct job *job);
