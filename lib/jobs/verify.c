@@ -21,7 +21,8 @@ void verify_say(struct verify *v, struct mkv_slice key, const char *format, ...)
     va_end(args);
     progress_say(v->job.progress, "verify: %s: %s",
                  mkv_log_bytes(shown, sizeof(shown), key.data, key.len), text);
-    if (v->said == VERIFY_SAID) progress_say(v->job.progress, "verify: more of these are only counted");
+    if (v->said == VERIFY_SAID)
+        progress_say(v->job.progress, "verify: more lines like these are only counted");
 }
 
 /* ---- volumes that are away ------------------------------------------------------------- */
@@ -139,12 +140,14 @@ int mkv_verify_run(const struct mkv_config *cfg)
 {
     struct verify *v = calloc(1, sizeof(*v));
     bool changes = cfg->repair && !cfg->dry_run;
+    char address[JOB_ADDRESS_MAX];
     int status = 1;
 
     if (!v) {
         fprintf(stderr, "mkv-verify: %s\n", mkv_strerror(MKV_ENOMEM));
         return 1;
     }
+    v->beside = mkv_index_holder(cfg->db, address, sizeof(address)) != MKV_ENOKEY;
     if (!job_open(&v->job, cfg, "verify", "keys", changes ? JOB_WRITE : JOB_READ)) status = run(v);
     job_close(&v->job);
     free(v->away);

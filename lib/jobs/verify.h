@@ -126,6 +126,7 @@ struct check;
 
 struct verify {
     struct job job;
+    bool beside;          /* somebody else writes the index meanwhile           */
     uint64_t counts[COUNTS];
     uint64_t said;
     struct check *checks; /* owned: under way                                  */

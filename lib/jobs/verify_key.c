@@ -1,8 +1,6 @@
 /* One key: ask, judge, look again before believing it, repair, look again. */
 #include "jobs/verify.h"
 
-#include "mkv/log.h"
-
 #include <event2/event.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -72,7 +70,8 @@ static void on_asked(void *arg);
 static void look(struct check *c)
 {
     bool deep = c->v->job.cfg->deep;
-    enum ask_how how = !deep ? ASK_SIZES : c->careful || c->rec->size < 0 ? ASK_APART : ASK_TOGETHER;
+    bool apart = c->careful || c->rec->size < 0;
+    enum ask_how how = !deep ? ASK_SIZES : apart ? ASK_APART : ASK_TOGETHER;
 
     c->step = CHECK_ASK;
     ask_start(&c->ask, c->v, key_of(c), c->rec, how, on_asked, c);
@@ -254,7 +253,7 @@ static void count_verdicts(struct check *c)
     v->counts[COUNT_LOST] += is_lost(c);
     if (job_is_placed(&v->job, key_of(c), c->rec)) return;
     v->counts[COUNT_UNBALANCED]++;
-    if (mkv_log_enabled(MKV_LOG_INFO)) verify_say(v, key_of(c), "unbalanced: not where placement wants it");
+    if (v->job.cfg->verbose) verify_say(v, key_of(c), "unbalanced: not where placement wants it");
 }
 
 /* A copy that could not be checked is told only where the volume is not down:
@@ -284,8 +283,6 @@ static void tell(struct check *c)
 }
 
 /* ---- repair ------------------------------------------------------------------------------------ */
-
-static void judge(struct check *c);
 
 static void on_moved(enum mkv_err err, const char *why, void *arg)
 {
@@ -365,7 +362,7 @@ static bool is_worth_waiting(struct check *c)
  * its way out. */
 static bool may_be_erasing(const struct check *c)
 {
-    return c->rec->state == MKV_UNLINKED && c->v->job.master;
+    return c->rec->state == MKV_UNLINKED && c->v->beside;
 }
 
 static void judge(struct check *c)
