@@ -21,6 +21,7 @@
 #define CANDIDATES_MAX 4096
 #define GRACE_MS       2000 /* where a master is at work; else none               */
 #define TICK_MS        50
+#define FILE_PATH_MAX  (sizeof("/svFFFF") + MKV_PATH_MAX)
 #define MARKED_MS      30000 /* a write that began just now should end within     */
 
 enum orphan_step {
@@ -60,8 +61,6 @@ struct orphans {
     uint64_t deleted_ms;
     struct event tick, turn;
 };
-
-static void step_on(struct orphans *o);
 
 static struct mkv_slice key_of(const struct orphans *o)
 {
@@ -135,6 +134,7 @@ static void drop_first(struct orphans *o)
     if (--o->n == CANDIDATES_MAX / 2 && !o->crawled) crawl_pause(o->crawl, false);
 }
 
+/* path: the volume's. */
 static void say_foreign(struct orphans *o, size_t volume, struct mkv_slice path)
 {
     struct mkv_slice name = o->v->job.cfg->volumes[volume];
@@ -144,9 +144,20 @@ static void say_foreign(struct orphans *o, size_t volume, struct mkv_slice path)
                name.data);
 }
 
+/* The volume's path of a file below a subvolume. */
+static struct mkv_slice whole_path(char out[FILE_PATH_MAX], uint16_t subvolume,
+                                   struct mkv_slice path)
+{
+    size_t len = mkv_replica_text(out, mkv_slice(NULL, 0), subvolume);
+
+    memcpy(out + len, path.data, path.len);
+    return mkv_slice(out, len + path.len);
+}
+
 static void on_file(const struct crawl_file *f, void *arg)
 {
     struct orphans *o = arg;
+    char path[FILE_PATH_MAX];
     struct mkv_replica r = {.volume = o->v->job.ids[f->volume], .subvolume = f->subvolume};
     char key[MKV_KEY_MAX];
     uint64_t generation;
@@ -154,7 +165,7 @@ static void on_file(const struct crawl_file *f, void *arg)
 
     o->v->counts[COUNT_FILES]++;
     if (!mkv_path_key(f->path, key, &len, &generation))
-        say_foreign(o, f->volume, f->path);
+        say_foreign(o, f->volume, whole_path(path, f->subvolume, f->path));
     else if (orphan_kind(o->v, mkv_slice(key, len), generation, r))
         hold(o, f, r);
     else
@@ -201,13 +212,11 @@ static bool ask(struct orphans *o, enum mkv_exchange_method method,
                 const struct mkv_exchange_events *events)
 {
     const struct candidate *c = o->first;
-    char path[sizeof("/svFFFF") + MKV_PATH_MAX];
-    size_t len = mkv_replica_text(path, mkv_slice(NULL, 0), c->replica.subvolume);
+    char path[FILE_PATH_MAX];
     struct mkv_exchange_options opt = {.volume = job_volume(&o->v->job, c->replica.volume),
                                        .method = method};
 
-    memcpy(path + len, c->path, c->len);
-    opt.path = mkv_slice(path, len + c->len);
+    opt.path = whole_path(path, c->replica.subvolume, mkv_slice(c->path, c->len));
     return opt.volume && !mkv_exchange_start(&o->x, &opt, events, o);
 }
 

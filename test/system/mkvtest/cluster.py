@@ -134,8 +134,12 @@ class Volume(Process):
 
     def clear(self):
         for entry in self.directory.iterdir():
-            if entry.name != ".nginx":
+            if entry.name == ".nginx":
+                continue
+            if entry.is_dir():
                 shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
 
 class Master(Process):
