@@ -128,6 +128,10 @@ static int sum_up(struct verify *v)
 
 static int run(struct verify *v)
 {
+    if (v->job.cfg->deep && digester_open(&v->digester, v->job.loop)) {
+        job_error(&v->job, mkv_slice(NULL, 0), "no thread can be started to take MD5s");
+        return sum_up(v);
+    }
     job_each_key(&v->job, 0, verify_key, v);
     if (v->job.broken_off) verify_keys_drop(v);
     if (v->job.cfg->orphans && !v->job.stopping) verify_orphans(v);
@@ -149,6 +153,7 @@ int mkv_verify_run(const struct mkv_config *cfg)
     }
     v->beside = mkv_index_holder(cfg->db, address, sizeof(address)) != MKV_ENOKEY;
     if (!job_open(&v->job, cfg, "verify", "keys", changes ? JOB_WRITE : JOB_READ)) status = run(v);
+    digester_close(v->digester);
     job_close(&v->job);
     free(v->away);
     free(v);

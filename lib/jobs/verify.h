@@ -12,6 +12,7 @@
 #ifndef MKV_JOBS_VERIFY_H
 #define MKV_JOBS_VERIFY_H
 
+#include "jobs/digester.h"
 #include "jobs/job.h"
 #include "mkv/digest.h"
 
@@ -80,13 +81,14 @@ struct ask {
     struct verify *v;
     enum ask_how how;
     unsigned n, waiting;
+    bool all_read;            /* together: to the end, and alike; the MD5 follows  */
     bool differ;              /* together: they do, so ask apart; seen says nothing then */
     int64_t size;             /* of the value; -1: not known                       */
     struct mkv_replica replicas[MKV_REPLICAS_MAX];
     struct seen_copy seen[MKV_REPLICAS_MAX];
     char why[MKV_REPLICAS_MAX][96]; /* SEEN_TROUBLE: what happened                 */
     struct ask_slot slots[MKV_REPLICAS_MAX];
-    struct mkv_digest *digest; /* owned; together                                  */
+    struct digest_stream *digest; /* owned until it calls back; together           */
     struct mkv_chore end;
     void (*done)(void *arg);
     void *arg;
@@ -129,6 +131,7 @@ struct verify {
     bool beside;          /* somebody else writes the index meanwhile           */
     uint64_t counts[COUNTS];
     uint64_t said;
+    struct digester *digester; /* owned                                            */
     struct check *checks; /* owned: under way                                  */
     struct away {
         uint64_t since_ms; /* it is down; 0: it is not                         */

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define AHEAD_HIGH (512 * 1024) /* a copy so far ahead of the slowest waits... */
-#define AHEAD_LOW  (128 * 1024) /* ...until it is only so far ahead            */
+#define AHEAD_HIGH (256 * 1024) /* a copy so far ahead of the slowest waits... */
+#define AHEAD_LOW  (64 * 1024) /* ...until it is only so far ahead            */
 #define PATH_SIZE  (sizeof("/svFFFF") + MKV_PATH_MAX)
 
 static struct ask_slot *slot_of(struct ask *a, unsigned i)
@@ -39,7 +39,7 @@ void ask_cancel(struct ask *a)
 {
     if (!a->v) return;
     for (unsigned i = 0; i < a->n; i++) release(slot_of(a, i));
-    mkv_digest_free(a->digest);
+    digest_stream_cancel(a->digest);
     a->digest = NULL;
     mkv_loop_forget(a->v->job.loop, &a->end);
     a->v = NULL;
@@ -113,11 +113,12 @@ static bool is_all_read(struct ask_slot *const *slots, unsigned n)
     return n > 0;
 }
 
-static void settle_together(struct ask *a, struct ask_slot *const *slots, unsigned n)
+static void on_digested(const uint8_t md5[MKV_MD5_LEN], void *arg)
 {
-    uint8_t md5[MKV_MD5_LEN];
+    struct ask_slot *slots[MKV_REPLICAS_MAX];
+    struct ask *a = arg;
+    unsigned n = readers(a, slots);
 
-    mkv_digest_final(a->digest, md5);
     a->digest = NULL;
     for (unsigned i = 0; i < n; i++) {
         struct seen_copy *seen = &a->seen[index_of(slots[i])];
@@ -134,25 +135,33 @@ static void compare(struct ask *a)
     struct ask_slot *slots[MKV_REPLICAS_MAX];
     const uint8_t *pieces[MKV_REPLICAS_MAX];
     unsigned n = readers(a, slots);
-    size_t len;
+    size_t len, taken;
 
     for (unsigned i = 0; i < a->n; i++) /* some have not begun: they will be compared too */
         if (slot_of(a, i)->x && !slot_of(a, i)->reads) return;
-    while (n && (len = next_piece(slots, n, pieces))) {
-        if (!is_equal(pieces, n, len)) {
+    do {
+        len = n ? next_piece(slots, n, pieces) : 0;
+        if (len && !is_equal(pieces, n, len)) {
             a->differ = true;
             end(a);
             return;
         }
-        mkv_digest_add(a->digest, pieces[0], len);
-        for (unsigned i = 0; i < n; i++) evbuffer_drain(slots[i]->ahead, len);
-    }
+        taken = len ? digest_stream_add(a->digest, pieces[0], len) : 0;
+        for (unsigned i = 0; i < n; i++) evbuffer_drain(slots[i]->ahead, taken);
+    } while (taken && taken == len);
     for (unsigned i = 0; i < n; i++)
         if (slots[i]->paused && evbuffer_get_length(slots[i]->ahead) <= AHEAD_LOW) {
             slots[i]->paused = false;
             if (slots[i]->x) mkv_exchange_pause(slots[i]->x, false);
         }
-    if (is_all_read(slots, n)) settle_together(a, slots, n);
+    if (a->all_read || !is_all_read(slots, n)) return;
+    a->all_read = true;
+    digest_stream_end(a->digest);
+}
+
+static void on_room(void *arg)
+{
+    compare(arg);
 }
 
 /* ---- answers ---------------------------------------------------------------------------- */
@@ -274,6 +283,7 @@ static const char *begin(struct ask_slot *s, struct mkv_slice key_path)
 void ask_start(struct ask *a, struct verify *v, struct mkv_slice key, const struct mkv_record *rec,
                enum ask_how how, void (*done)(void *arg), void *arg)
 {
+    static const struct digest_events digest_events = {.room = on_room, .done = on_digested};
     char path[MKV_PATH_MAX];
     size_t len = mkv_key_path(path, key, rec->generation);
     const char *why;
@@ -289,7 +299,8 @@ void ask_start(struct ask *a, struct verify *v, struct mkv_slice key, const stru
     a->done = done;
     a->arg = arg;
     a->waiting = a->n + 1; /* so that it does not end before all have begun */
-    if (how == ASK_TOGETHER && mkv_digest_new_md5(&a->digest)) a->how = ASK_APART;
+    if (how == ASK_TOGETHER && digest_stream_open(&a->digest, v->digester, &digest_events, a))
+        a->how = ASK_APART;
     for (unsigned i = 0; i < a->n; i++) a->slots[i].ask = a;
     for (unsigned i = 0; i < a->n; i++) {
         why = begin(slot_of(a, i), mkv_slice(path, len));
