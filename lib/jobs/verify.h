@@ -152,7 +152,7 @@ bool verify_is_away(struct verify *v, uint32_t id);
 bool verify_is_given_up(struct verify *v, uint32_t id);
 
 /* ---- verify_key.c ------------------------------------------------------------------------ */
-job_visit verify_key; /* arg: struct verify */
+void verify_key(struct job_item *item, void *arg); /* arg: struct verify */
 /* Ends what is under way, after job_each_key() was broken off. */
 void verify_keys_drop(struct verify *v);
 
