@@ -39,7 +39,7 @@ static int copy(struct mkv_index *ix, const struct backup *b)
 /* Empties the tables of what was under way.  LMDB syncs the file as it commits. */
 static int trim(const struct backup *b)
 {
-    static const enum table under_way[] = {MARKS, GARBAGE, GARBAGE_BY_KEY};
+    static const enum table under_way[] = {GARBAGE, GARBAGE_BY_KEY};
     MDB_txn *txn = NULL;
     MDB_env *env;
     MDB_dbi dbi;
