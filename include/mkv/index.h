@@ -171,4 +171,12 @@ struct mkv_index_stats {
 };
 void mkv_index_stats(struct mkv_index *ix, struct mkv_index_stats *out);
 
+/* Writes a copy of the index as it is at this moment into dir (made if absent;
+ * must hold no index), waiting for the disk.  Also while another program is
+ * writing.  The copy has every record and every volume's name, but no mark and
+ * no garbage: opened weeks later, those might name files that are in use again.
+ * On an error why names the place, and nothing but an unfinished file is left. */
+enum mkv_err mkv_index_backup(struct mkv_index *ix, const char *dir, char *why,
+                              size_t why_size) MKV_MUSTUSE;
+
 #endif
