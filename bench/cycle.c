@@ -257,7 +257,7 @@ int main(int argc, char **argv)
         case 't': seconds = tool_number("-t", optarg, 3600); break;
         case 's': run.value_len = tool_number("-s", optarg, VALUE_MAX); break;
         case 'p': run.only_put = true; break;
-        default: optind = argc + 1;
+        default: argc = 0; /* ends the loop, and fails the check below */
         }
     }
     if (optind != argc - 1 || clients == 0 || seconds == 0 || run.value_len == 0) {

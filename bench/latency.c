@@ -130,7 +130,7 @@ int main(int argc, char **argv)
         case 'r': rate = tool_number("-r", optarg, 100000); break;
         case 't': seconds = tool_number("-t", optarg, 3600); break;
         case 'e': probe.expect = (int)tool_number("-e", optarg, 599); break;
-        default: optind = argc + 1;
+        default: argc = 0; /* ends the loop, and fails the check below */
         }
     }
     if (optind != argc - 2 || probe.n == 0 || rate == 0 || seconds == 0) {

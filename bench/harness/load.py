@@ -1,6 +1,7 @@
 """Load, and what it took: wrk, curl and the tools of bench/*.c."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -14,7 +15,7 @@ SLACK_SECONDS = 60  # beyond the time that a tool was told to take
 
 
 def run(command, seconds, **more):
-    """The tool's standard output; an error with its last words otherwise."""
+    """The tool's standard output; an error with its first complaint otherwise."""
     command = [str(part) for part in command]
     try:
         done = subprocess.run(command, capture_output=True, text=True,
@@ -27,8 +28,8 @@ def run(command, seconds, **more):
 
 def check(command, status, stderr):
     if status != 0:
-        words = stderr.strip().splitlines()
-        raise BenchError(f"{command[0]}: {words[-1] if words else f'exit status {status}'}")
+        words = stderr.strip().splitlines() or [f"exit status {status}"]
+        raise BenchError(f"{os.path.basename(command[0])}: {words[0]}")
 
 
 class Background:

@@ -7,7 +7,10 @@
  *
  * Beside the records there are marks (a write in progress: which files it may
  * leave) and garbage (files that no record names any more, to be deleted from
- * their due time on).  A change touches all three for one key, in one commit.
+ * their due time on).  A change touches record and garbage of one key in one
+ * commit.  A mark outlives the process, not a power cut: setting one is done
+ * when the call returns, and a change of nothing else costs no commit; one that
+ * is removed goes once the rest of its change is on disk.
  *
  * docs/format.md describes the tables. */
 #ifndef MKV_INDEX_H

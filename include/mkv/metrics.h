@@ -32,7 +32,7 @@ void mkv_histogram_add(struct mkv_histogram *h, uint64_t us);
 #define MKV_STATUS_MAX 600
 struct mkv_metrics {
     uint64_t requests[MKV_METHODS][MKV_STATUS_MAX / 100][100]; /* by status: [s / 100][s % 100] */
-    struct mkv_histogram latency[MKV_METHODS]; /* head read to last byte handed to the kernel */
+    struct mkv_histogram latency[MKV_METHODS]; /* head read to answer handed over */
     uint64_t bytes_in, bytes_out;              /* on the data port              */
     uint64_t connections_open, connections_total, connections_refused; /* refused: no descriptors */
     uint64_t bad_requests;                     /* closed with 400, 408, 414, 431 */

@@ -84,7 +84,8 @@ void mkv_loop_turn(struct mkv_loop *loop)
 {
     bool waiting = loop->chores || loop->retired; /* queued outside of a turn */
 
-    event_base_loop(loop->base, waiting ? EVLOOP_NONBLOCK : EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+    /* NONBLOCK alone would go round until no event is active any more. */
+    event_base_loop(loop->base, EVLOOP_ONCE | (waiting ? EVLOOP_NONBLOCK : EVLOOP_NO_EXIT_ON_EMPTY));
     mkv_loop_settle(loop);
 }
 

@@ -114,7 +114,7 @@ static enum mkv_err open_new(struct build *b, const struct build_options *opt, c
     remove_built(path);
     err = env_prepare_dir(path, false, why, why_size);
     if (err) return err;
-    err = env_open(&b->fresh, why, why_size);
+    err = env_open(&b->fresh, false, why, why_size);
     if (err) return err;
     b->counters.next_garbage = 1;
     return mdb_env_set_flags(b->fresh.env.mdb, MDB_NOSYNC, 1) ? MKV_EINDEX : MKV_OK;

@@ -32,7 +32,7 @@ static uint64_t tail_pages(const struct mkv_index *ix)
 
 /* Pages inside the file that LMDB lists as free: table 0, each value of which
  * begins with how many page numbers follow. */
-static uint64_t free_pages(MDB_txn *txn)
+static uint64_t sum_free_lists(MDB_txn *txn)
 {
     uint64_t pages = 0;
     MDB_cursor *cursor;
@@ -49,31 +49,58 @@ static uint64_t free_pages(MDB_txn *txn)
     return pages;
 }
 
-static bool is_tight(const struct mkv_index *ix, MDB_txn *txn, const struct change_list *changes)
+static uint64_t free_pages(const struct env *env)
 {
-    uint64_t need = RESERVE_PAGES, room;
+    uint64_t pages = 0;
+    MDB_txn *txn;
 
-    for (const struct change *c = changes->first; c; c = c->next)
-        need += CHANGE_PAGES + c->len / ix->env.page_size;
-    room = tail_pages(ix);
-    if (room < need) room += free_pages(txn);
-    return room < need;
+    if (mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn)) return 0;
+    pages = sum_free_lists(txn);
+    mdb_txn_abort(txn);
+    return pages;
+}
+
+static uint64_t pages_for(const struct mkv_index *ix, const struct change *c, bool first)
+{
+    return (first ? FIRST_PAGES : MORE_PAGES) + c->len / ix->env.page_size;
+}
+
+/* Moves the changes that surely fit from the head of from to piece.  Where the
+ * first one alone does not: all that follow and do not either, and true, for
+ * of these only what adds nothing may pass. */
+static bool take_piece(const struct mkv_index *ix, struct change_list *from,
+                       struct change_list *piece)
+{
+    uint64_t need = RESERVE_PAGES, room = tail_pages(ix);
+    bool counted = false;
+
+    while (from->first) {
+        need += pages_for(ix, from->first, !piece->first);
+        if (room < need && !counted) {
+            room += free_pages(&ix->env);
+            counted = true;
+        }
+        if (room < need) break;
+        list_add(piece, list_take(from));
+    }
+    if (piece->first) return false;
+    while (from->first && room < RESERVE_PAGES + pages_for(ix, from->first, true))
+        list_add(piece, list_take(from));
+    return true;
 }
 
 /* ---- one transaction ---------------------------------------------------------------- */
 
-/* All of the changes, but those that are refused for want of room, or none. */
-static int commit_once(struct mkv_index *ix, struct change_list *changes)
+/* All of the changes, or none; but where tight, without those that add. */
+static int commit_once(struct mkv_index *ix, struct change_list *changes, bool tight)
 {
     const struct env *env = &ix->env;
     struct counters before, n;
     MDB_txn *txn;
     int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
-    bool tight;
 
     if (rc) return rc;
     before = n = env_counters(env, txn);
-    tight = is_tight(ix, txn, changes);
     for (struct change *c = changes->first; c && !rc; c = c->next)
         rc = change_write(c, env, txn, &n, tight);
     if (!rc && memcmp(&before, &n, sizeof(n)) != 0) rc = env_put_counters(env, txn, &n);
@@ -131,10 +158,10 @@ static void count_failed(struct mkv_index *ix, const struct change_list *changes
 
 /* ---- a group --------------------------------------------------------------------------- */
 
-static int commit_counted(struct mkv_index *ix, struct change_list *changes)
+static int commit_counted(struct mkv_index *ix, struct change_list *changes, bool tight)
 {
     uint64_t start = clock_us();
-    int rc = commit_once(ix, changes);
+    int rc = commit_once(ix, changes, tight);
 
     if (!rc) count_commit(ix, changes, clock_us() - start);
     return rc;
@@ -170,41 +197,51 @@ static void set_full(struct mkv_index *ix, const struct change_list *changes)
         mkv_log_warn("the index %s has space again", ix->dir);
 }
 
-/* Each in a transaction of its own; nothing is given away, only relinked. */
+/* False where there was no space: then nothing of piece is written. */
+static bool commit_piece(struct mkv_index *ix, struct change_list *piece, bool tight)
+{
+    int rc = atomic_load(&ix->broken) ? MDB_PANIC : commit_counted(ix, piece, tight);
+
+    if (!rc) return true;
+    if (!is_space(rc) && !atomic_load(&ix->broken)) set_broken(ix, rc);
+    fail_all(piece, is_space(rc) ? MKV_ENOSPACE : MKV_EINDEX);
+    return !is_space(rc);
+}
+
+/* Each in a transaction of its own. */
 static void commit_one_by_one(struct mkv_index *ix, struct change_list *changes)
 {
-    struct change_list tried;
+    struct change_list tried, one, piece;
     struct change *c;
 
     list_init(&tried);
+    list_init(&one);
+    list_init(&piece);
     while ((c = list_take(changes))) {
-        struct change_list one;
-        int rc;
+        bool tight;
 
-        list_init(&one);
         list_add(&one, c);
-        rc = atomic_load(&ix->broken) ? MDB_PANIC : commit_counted(ix, &one);
-        if (rc) c->err = is_space(rc) ? MKV_ENOSPACE : MKV_EINDEX;
-        if (rc && !is_space(rc) && !atomic_load(&ix->broken)) set_broken(ix, rc);
-        list_join(&tried, &one);
+        tight = take_piece(ix, &one, &piece);
+        commit_piece(ix, &piece, tight);
+        list_join(&tried, &piece);
     }
-    *changes = tried;
-    if (!changes->first) list_init(changes);
+    list_join(changes, &tried);
 }
 
 void index_commit(struct mkv_index *ix, struct change_list *changes)
 {
-    int rc = MDB_PANIC;
+    struct change_list tried, piece;
 
+    list_init(&tried);
+    list_init(&piece);
     pthread_mutex_lock(&ix->write_lock);
-    if (!atomic_load(&ix->broken)) {
-        rc = commit_counted(ix, changes);
-        if (rc && !is_space(rc)) set_broken(ix, rc);
+    while (changes->first) {
+        bool tight = take_piece(ix, changes, &piece);
+
+        if (!commit_piece(ix, &piece, tight) && piece.count > 1) commit_one_by_one(ix, &piece);
+        list_join(&tried, &piece);
     }
-    if (is_space(rc) && changes->count > 1)
-        commit_one_by_one(ix, changes);
-    else if (rc)
-        fail_all(changes, is_space(rc) ? MKV_ENOSPACE : MKV_EINDEX);
+    list_join(changes, &tried);
     count_failed(ix, changes);
     set_full(ix, changes);
     pthread_mutex_unlock(&ix->write_lock);

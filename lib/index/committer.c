@@ -39,7 +39,9 @@ static void *run(void *arg)
         index_commit(ix, &group);
         pthread_mutex_lock(&m->lock);
         list_join(&m->finished, &group);
-        wake_loop(m);
+        pthread_mutex_unlock(&m->lock);
+        wake_loop(m); /* without the lock: it is the first thing the loop takes */
+        pthread_mutex_lock(&m->lock);
     }
     pthread_mutex_unlock(&m->lock);
     return NULL;
@@ -54,25 +56,39 @@ static void hand_over(void *arg)
 
     pthread_mutex_lock(&m->lock);
     list_join(&m->queue, &m->turn);
-    pthread_cond_signal(&m->work);
     pthread_mutex_unlock(&m->lock);
+    pthread_cond_signal(&m->work);
+}
+
+static void tell(struct mkv_index *ix, struct change_list *list)
+{
+    struct change *c;
+
+    while ((c = list_take(list))) {
+        if (!c->err) marks_clear(&ix->marks, c->unmark); /* else the files are still to be named */
+        if (c->done) c->done(c->err, c->arg);
+        free(c);
+    }
 }
 
 static void call_back(struct mkv_index *ix)
 {
     struct committer *m = &ix->committer;
     struct change_list finished;
-    struct change *c;
 
     list_init(&finished);
     pthread_mutex_lock(&m->lock);
     list_join(&finished, &m->finished);
     pthread_mutex_unlock(&m->lock);
     index_read_end(ix); /* so that what a callback reads is what was committed */
-    while ((c = list_take(&finished))) {
-        if (c->done) c->done(c->err, c->arg);
-        free(c);
-    }
+    tell(ix, &finished);
+}
+
+static void call_back_at_once(void *arg)
+{
+    struct mkv_index *ix = arg;
+
+    tell(ix, &ix->committer.at_once);
 }
 
 static void on_woken(int fd, short what, void *arg)
@@ -89,6 +105,12 @@ void committer_add(struct mkv_index *ix, struct change *c)
 {
     list_add(&ix->committer.turn, c);
     mkv_loop_at_end(ix->loop, &ix->committer.hand_over);
+}
+
+void committer_skip(struct mkv_index *ix, struct change *c)
+{
+    list_add(&ix->committer.at_once, c);
+    mkv_loop_at_end(ix->loop, &ix->committer.call_back);
 }
 
 /* ---- start and stop -------------------------------------------------------------------- */
@@ -116,6 +138,8 @@ enum mkv_err committer_start(struct mkv_index *ix)
     if (!m->woken || event_add(m->woken, NULL)) return MKV_ENOMEM;
     m->hand_over.run = hand_over;
     m->hand_over.arg = ix;
+    m->call_back.run = call_back_at_once;
+    m->call_back.arg = ix;
     if (start_thread(ix)) return MKV_ENOMEM;
     m->started = true;
     return MKV_OK;
@@ -128,12 +152,14 @@ void committer_stop(struct mkv_index *ix)
     m->closing = true;
     if (m->started) {
         mkv_loop_forget(ix->loop, &m->hand_over);
+        mkv_loop_forget(ix->loop, &m->call_back);
         pthread_mutex_lock(&m->lock);
         list_join(&m->queue, &m->turn);
         m->stop = true;
         pthread_cond_signal(&m->work);
         pthread_mutex_unlock(&m->lock);
         pthread_join(m->thread, NULL);
+        call_back_at_once(ix);
         call_back(ix);
     }
     m->started = false;

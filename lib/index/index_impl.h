@@ -4,6 +4,7 @@
  *   env.c        the LMDB environment: directory, tables, format version
  *   lock.c       one writer at a time
  *   keys.c       how keys and values lie in the tables
+ *   marks.c      writes under way, in a mapped file beside LMDB's
  *   read.c       one record, the next generation, the next garbage
  *   walk.c       many records, in order
  *   change.c     one queued change, and how it is written in a transaction
@@ -18,6 +19,7 @@
 #define MKV_INDEX_IMPL_H
 
 #include "index/keys.h"
+#include "index/marks.h"
 #include "mkv/index.h"
 
 #include <lmdb.h>
@@ -29,13 +31,15 @@
 #define META_COUNTERS  "counters"
 
 /* Pages above map_size that only changes which add nothing may use: LMDB needs
- * free pages even to remove, and a full index must be able to shrink.  One
- * change takes at most CHANGE_PAGES: four tables of four levels, and what the
- * list of free pages takes. */
+ * free pages even to remove, and a full index must be able to shrink.  A
+ * transaction takes at most FIRST_PAGES for its first change (four tables of
+ * four levels, and the list of free pages) and seldom more than MORE_PAGES for
+ * each one that follows; a wrong guess costs a retry, no more. */
 #define RESERVE_PAGES 256
-#define CHANGE_PAGES  32
+#define FIRST_PAGES   32
+#define MORE_PAGES    8
 
-enum table { RECORDS, MARKS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
+enum table { RECORDS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
 
 struct env {
     MDB_env *mdb; /* owned */
@@ -60,6 +64,8 @@ struct change_list {
 struct committer {
     /* The loop's. */
     struct change_list turn;      /* queued in this turn                        */
+    struct change_list at_once;   /* no commit needed: called back at its end   */
+    struct mkv_chore call_back;
     struct mkv_chore hand_over;
     struct event *woken;          /* owned: wake_fd is readable                 */
     int wake_fd;
@@ -79,10 +85,12 @@ struct mkv_index {
     bool read_only;
     int lock_fd;
     struct env env;
+    struct marks marks; /* the loop's */
 
     /* Reading: the loop's. */
     MDB_txn *txn;  /* owned; NULL before the first read */
     bool reading;  /* txn is live: until the end of this turn */
+    bool reopened; /* for reading only, after LMDB gave up (broken is true then) */
     struct mkv_chore end_reading;
     uintptr_t window;     /* of the map, last touched by a walk      */
     unsigned windows;     /* touched since memory was last given back */
@@ -100,7 +108,8 @@ struct mkv_index {
 };
 
 /* ---- env.c ----------------------------------------------------------------- */
-enum mkv_err env_open(struct mkv_index *ix, char *why, size_t why_size) MKV_MUSTUSE;
+enum mkv_err env_open(struct mkv_index *ix, bool read_only, char *why,
+                      size_t why_size) MKV_MUSTUSE;
 void env_close(struct env *env);
 enum mkv_err env_prepare_dir(const char *dir, bool read_only, char *why,
                              size_t why_size) MKV_MUSTUSE;
@@ -124,7 +133,7 @@ enum mkv_err index_read_failed(int rc);
 
 /* ---- change.c -------------------------------------------------------------- */
 enum change_kind {
-    CHANGE_KEY,           /* record, mark and garbage of one key              */
+    CHANGE_KEY,           /* record and garbage of one key                    */
     CHANGE_GARBAGE_DONE,  /* the entry (due, id) goes                         */
     CHANGE_GARBAGE_DELAY  /* the entry (due, id) moves to new_due             */
 };
@@ -135,7 +144,8 @@ struct change {
     void *arg;             /* the caller's                                      */
     enum mkv_err err;      /* what done() will be told                          */
     enum change_kind kind;
-    enum mkv_change_op record_op, mark_op;
+    enum mkv_change_op record_op;
+    uint32_t unmark;       /* slot of the mark that goes with it, or MARK_NONE  */
     bool unlinked;         /* the new record's state                            */
     bool collect;          /* there is new garbage                              */
     bool adds;             /* found when written: more entries than before      */
@@ -143,8 +153,8 @@ struct change {
     uint64_t id;           /* of the garbage entry                              */
     uint64_t generation;   /* of the garbage                                    */
     uint8_t md5[MKV_MD5_LEN]; /* of the key; where garbage is concerned         */
-    MDB_val key;           /* stored form; all four point into bytes            */
-    MDB_val record, mark, garbage; /* values, ready to be put                   */
+    MDB_val key;           /* stored form; all three point into bytes           */
+    MDB_val record, garbage; /* values, ready to be put                   */
     size_t len;            /* of bytes                                          */
     uint8_t bytes[];
 };
@@ -204,7 +214,9 @@ enum mkv_err index_commit_volume(struct mkv_index *ix, uint32_t id,
 /* ---- committer.c ----------------------------------------------------------- */
 enum mkv_err committer_start(struct mkv_index *ix) MKV_MUSTUSE;
 void committer_stop(struct mkv_index *ix); /* commits and calls back first */
-/* c is given away. */
+/* c is given away: to be committed; or, with nothing to commit, only to be
+ * called back at the end of the turn. */
 void committer_add(struct mkv_index *ix, struct change *c);
+void committer_skip(struct mkv_index *ix, struct change *c);
 
 #endif

@@ -111,6 +111,7 @@ void exchange_fail_later(struct mkv_exchange *x, enum volume_blame blame, const 
     if (x->step >= EXCHANGE_FAILED) return;
     note_sent(x);
     if (x->step == EXCHANGE_QUEUED) TAILQ_REMOVE(&x->volume->queue, x, turn);
+    if (x->connecting) volume_connect_cancel(x->connecting);
     x->step = EXCHANGE_FAILED;
     x->blame = blame;
     x->why = why;
@@ -145,18 +146,24 @@ static void append_slice(char **at, struct mkv_slice s)
     append(at, s.data, s.len);
 }
 
+static struct mkv_slice method_text(enum mkv_exchange_method method)
+{
+    switch (method) {
+    case MKV_VOLUME_HEAD: return MKV_SLICE("HEAD ");
+    case MKV_VOLUME_GET: return MKV_SLICE("GET ");
+    case MKV_VOLUME_PUT: return MKV_SLICE("PUT ");
+    case MKV_VOLUME_DELETE: return MKV_SLICE("DELETE ");
+    case MKV_VOLUME_REBALANCE: break;
+    }
+    return MKV_SLICE("REBALANCE ");
+}
+
 static void write_head(struct mkv_exchange *x, const struct mkv_exchange_options *opt)
 {
-    static const struct mkv_slice methods[] = {
-        [MKV_VOLUME_HEAD] = {"HEAD ", 5},
-        [MKV_VOLUME_GET] = {"GET ", 4},
-        [MKV_VOLUME_PUT] = {"PUT ", 4},
-        [MKV_VOLUME_DELETE] = {"DELETE ", 7},
-        [MKV_VOLUME_REBALANCE] = {"REBALANCE ", 10}};
     char *at = x->head, number[48];
     int n;
 
-    append_slice(&at, methods[opt->method]);
+    append_slice(&at, method_text(opt->method));
     append_slice(&at, opt->volume->dir);
     append_slice(&at, opt->path);
     append(&at, opt->volume->host_lines, opt->volume->host_lines_len);
@@ -337,8 +344,8 @@ static void put_text(struct mkv_exchange *x, const char *text, size_t len)
 
 static bool takes_body(const struct mkv_exchange *x)
 {
-    return x->told_ready && (x->step == EXCHANGE_CONNECT || x->step == EXCHANGE_READY ||
-                             x->step == EXCHANGE_ANSWER);
+    return x->told_ready &&
+           (x->step == EXCHANGE_CONNECT || x->step == EXCHANGE_READY || x->step == EXCHANGE_ANSWER);
 }
 
 static void stop_keeping(struct mkv_exchange *x)
@@ -374,8 +381,7 @@ void mkv_exchange_send_end(struct mkv_exchange *x)
 {
     if (!takes_body(x)) return;
     if (x->body_length >= 0) {
-        if (!x->whole)
-            exchange_fail_later(x, BLAME_NOBODY, "the body is shorter than announced");
+        if (!x->whole) exchange_fail_later(x, BLAME_NOBODY, "the body is shorter than announced");
     } else if (!x->whole) {
         if (mkv_exchange_unsent(x) == 0) x->since_ms = mkv_loop_now(x->volume->all->opt.loop);
         put_text(x, "0\r\n\r\n", 5);
@@ -392,8 +398,8 @@ size_t mkv_exchange_unsent(const struct mkv_exchange *x)
 
 bool mkv_exchange_sent_all(const struct mkv_exchange *x)
 {
-    return x->sent_all || (x->step == EXCHANGE_ANSWER && x->whole &&
-                           stream_unsent(&x->connection->stream) == 0);
+    return x->sent_all ||
+           (x->step == EXCHANGE_ANSWER && x->whole && stream_unsent(&x->connection->stream) == 0);
 }
 
 void exchange_written(struct mkv_exchange *x)

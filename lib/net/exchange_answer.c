@@ -38,8 +38,8 @@ static enum http1_progress decode(struct mkv_exchange *x, struct mkv_bytes bytes
 
     *used = bytes.len;
     if (x->framing == HTTP1_CHUNKED) {
-        progress = http1_chunks_next(&x->chunks, (const char *)bytes.data, bytes.len, used,
-                                     &payload);
+        progress =
+            http1_chunks_next(&x->chunks, (const char *)bytes.data, bytes.len, used, &payload);
         bytes.data = (const uint8_t *)payload.data;
         bytes.len = payload.len;
     } else if (x->framing == HTTP1_LENGTH) {
@@ -115,15 +115,18 @@ static void got_head(struct mkv_exchange *x, const struct http1_head *head, stru
 {
     bool good = head->status == 200 || head->status == 206, early;
 
-    early = x->method == MKV_VOLUME_PUT &&
-            !(x->whole && stream_unsent(&x->connection->stream) == 0);
+    early =
+        x->method == MKV_VOLUME_PUT && !(x->whole && stream_unsent(&x->connection->stream) == 0);
     x->status = head->status;
     x->framing = head->framing;
     x->keep_alive = head->keep_alive;
     x->left = head->length;
     x->drop = !(x->method == MKV_VOLUME_GET && good) && x->method != MKV_VOLUME_REBALANCE;
-    if (early) { /* whatever it answers: it does not want the rest of the body */
-        exchange_complete(x, false);
+    if (early) {
+        if (x->status < 300)
+            exchange_fail(x, BLAME_VOLUME, "it reports success before it has the whole body");
+        else
+            exchange_complete(x, false); /* it does not want the rest */
         return;
     }
     x->step = EXCHANGE_BODY;
@@ -164,9 +167,9 @@ static enum http1_progress parse_head(struct mkv_exchange *x, struct http1_head 
     enum http1_progress progress;
 
     if (before && !keep_partial(x, bytes)) return HTTP1_BAD;
-    progress = http1_parse_response(head, before ? x->partial : (const char *)bytes.data,
-                                    before ? x->partial_len : bytes.len, to_head, &x->scanned,
-                                    used);
+    progress =
+        http1_parse_response(head, before ? x->partial : (const char *)bytes.data,
+                             before ? x->partial_len : bytes.len, to_head, &x->scanned, used);
     if (progress == HTTP1_BAD) {
         snprintf(x->why_text, sizeof(x->why_text), "malformed answer: %s", head->reason_bad);
         exchange_fail(x, BLAME_VOLUME, x->why_text);

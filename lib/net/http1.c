@@ -74,8 +74,10 @@ static void read_connection(struct facts *f, struct mkv_slice list)
         const char *comma = memchr(p, ',', (size_t)(end - p));
         const char *next = comma ? comma : end, *last = next;
 
-        while (p < last && (*p == ' ' || *p == '\t')) p++;
-        while (last > p && (last[-1] == ' ' || last[-1] == '\t')) last--;
+        while (p < last && (*p == ' ' || *p == '\t'))
+            p++;
+        while (last > p && (last[-1] == ' ' || last[-1] == '\t'))
+            last--;
         struct mkv_slice word = mkv_slice(p, (size_t)(last - p));
         if (mkv_slice_ieq(word, MKV_SLICE("close"))) f->closes = true;
         if (mkv_slice_ieq(word, MKV_SLICE("keep-alive"))) f->stays = true;
@@ -146,8 +148,7 @@ static enum http1_progress read_header(struct http1_head *head, struct facts *f,
         if (mkv_slice_ieq(h->name, MKV_SLICE("Transfer-Encoding")))
             return read_coding(head, f, h->value);
         break;
-    default:
-        break;
+    default: break;
     }
     return HTTP1_DONE;
 }
@@ -201,7 +202,8 @@ static enum http1_progress read_method(struct http1_head *head, const char *p, s
 {
     const char *at = p, *end = p + (len > METHOD_MAX + 1 ? METHOD_MAX + 1 : len);
 
-    while (at < end && http1_is((unsigned char)*at, HTTP1_TOKEN)) at++;
+    while (at < end && http1_is((unsigned char)*at, HTTP1_TOKEN))
+        at++;
     if (at - p > METHOD_MAX) return bad(head, 400, "the method is longer than 32 characters");
     if (at == end) return HTTP1_MORE;
     if (at == p || *at != ' ') return bad(head, 400, "the request line begins with no method");
@@ -215,7 +217,8 @@ static enum http1_progress read_target_and_version(struct http1_head *head, cons
 {
     const char *at = *p, *target = at;
 
-    while (at < end && http1_is((unsigned char)*at, HTTP1_TARGET)) at++;
+    while (at < end && http1_is((unsigned char)*at, HTTP1_TARGET))
+        at++;
     head->target = mkv_slice(target, (size_t)(at - target));
     if (head->target.len == 0 || end - at < 11 || *at != ' ')
         return bad(head, 400, "the request line is not METHOD TARGET VERSION");
@@ -247,7 +250,8 @@ static enum http1_progress read_status_line(struct http1_head *head, const char 
     head->reason = mkv_slice(at, 0);
     if (*at == ' ') {
         head->reason.data = ++at;
-        while (at < end && http1_is((unsigned char)*at, HTTP1_VALUE)) at++;
+        while (at < end && http1_is((unsigned char)*at, HTTP1_VALUE))
+            at++;
         head->reason.len = (size_t)(at - head->reason.data);
     }
     if (end - at < 2 || at[0] != '\r' || at[1] != '\n')
@@ -344,47 +348,47 @@ bool http1_find(const struct http1_head *head, struct mkv_slice name, struct mkv
     return false;
 }
 
-#define STATUS_MAP(X)                                                                             \
-    X(100, "Continue")                                                                            \
-    X(200, "OK")                                                                                  \
-    X(201, "Created")                                                                             \
-    X(202, "Accepted")                                                                            \
-    X(204, "No Content")                                                                          \
-    X(206, "Partial Content")                                                                     \
-    X(301, "Moved Permanently")                                                                   \
-    X(302, "Found")                                                                               \
-    X(303, "See Other")                                                                           \
-    X(304, "Not Modified")                                                                        \
-    X(307, "Temporary Redirect")                                                                  \
-    X(308, "Permanent Redirect")                                                                  \
-    X(400, "Bad Request")                                                                         \
-    X(401, "Unauthorized")                                                                        \
-    X(403, "Forbidden")                                                                           \
-    X(404, "Not Found")                                                                           \
-    X(405, "Method Not Allowed")                                                                  \
-    X(408, "Request Timeout")                                                                     \
-    X(409, "Conflict")                                                                            \
-    X(410, "Gone")                                                                                \
-    X(411, "Length Required")                                                                     \
-    X(412, "Precondition Failed")                                                                 \
-    X(413, "Content Too Large")                                                                   \
-    X(414, "URI Too Long")                                                                        \
-    X(416, "Range Not Satisfiable")                                                               \
-    X(417, "Expectation Failed")                                                                  \
-    X(429, "Too Many Requests")                                                                   \
-    X(431, "Request Header Fields Too Large")                                                     \
-    X(500, "Internal Server Error")                                                               \
-    X(501, "Not Implemented")                                                                     \
-    X(502, "Bad Gateway")                                                                         \
-    X(503, "Service Unavailable")                                                                 \
-    X(504, "Gateway Timeout")                                                                     \
-    X(505, "HTTP Version Not Supported")                                                          \
+#define STATUS_MAP(X)                                                                              \
+    X(100, "Continue")                                                                             \
+    X(200, "OK")                                                                                   \
+    X(201, "Created")                                                                              \
+    X(202, "Accepted")                                                                             \
+    X(204, "No Content")                                                                           \
+    X(206, "Partial Content")                                                                      \
+    X(301, "Moved Permanently")                                                                    \
+    X(302, "Found")                                                                                \
+    X(303, "See Other")                                                                            \
+    X(304, "Not Modified")                                                                         \
+    X(307, "Temporary Redirect")                                                                   \
+    X(308, "Permanent Redirect")                                                                   \
+    X(400, "Bad Request")                                                                          \
+    X(401, "Unauthorized")                                                                         \
+    X(403, "Forbidden")                                                                            \
+    X(404, "Not Found")                                                                            \
+    X(405, "Method Not Allowed")                                                                   \
+    X(408, "Request Timeout")                                                                      \
+    X(409, "Conflict")                                                                             \
+    X(410, "Gone")                                                                                 \
+    X(411, "Length Required")                                                                      \
+    X(412, "Precondition Failed")                                                                  \
+    X(413, "Content Too Large")                                                                    \
+    X(414, "URI Too Long")                                                                         \
+    X(416, "Range Not Satisfiable")                                                                \
+    X(417, "Expectation Failed")                                                                   \
+    X(429, "Too Many Requests")                                                                    \
+    X(431, "Request Header Fields Too Large")                                                      \
+    X(500, "Internal Server Error")                                                                \
+    X(501, "Not Implemented")                                                                      \
+    X(502, "Bad Gateway")                                                                          \
+    X(503, "Service Unavailable")                                                                  \
+    X(504, "Gateway Timeout")                                                                      \
+    X(505, "HTTP Version Not Supported")                                                           \
     X(507, "Insufficient Storage")
 
 struct mkv_slice http1_status_line(int status)
 {
     switch (status) {
-#define X(code, text)                                                                             \
+#define X(code, text)                                                                              \
     case code: return MKV_SLICE("HTTP/1.1 " #code " " text "\r\n");
         STATUS_MAP(X)
 #undef X

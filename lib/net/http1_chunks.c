@@ -25,8 +25,7 @@ static enum http1_progress size_byte(struct http1_chunks *c, char byte)
     int digit = hex_value(byte);
 
     if (digit >= 0) {
-        if (++c->digits > SIZE_DIGITS_MAX)
-            return bad(c, "a chunk size has more than 16 digits");
+        if (++c->digits > SIZE_DIGITS_MAX) return bad(c, "a chunk size has more than 16 digits");
         c->left = c->left << 4 | (unsigned)digit;
     } else if (c->digits == 0) {
         return bad(c, "a chunk begins with no size");
@@ -96,7 +95,12 @@ static enum http1_progress trailer_bytes(struct http1_chunks *c, const char *dat
     }
     memcpy(c->trailer + c->trailer_len, data, n);
     c->trailer_len += n;
-    c->line = lf ? 0 : c->line + n;
+    c->line += n;
+    if (lf) {
+        if (c->line < 2 || c->trailer[c->trailer_len - 2] != '\r')
+            return bad(c, "a trailer line ends with LF alone");
+        c->line = 0;
+    }
     *used = n;
     return HTTP1_MORE;
 }
@@ -106,7 +110,8 @@ static enum http1_progress parse_trailers(struct http1_chunks *c)
     const char *p = c->trailer, *end = p + c->trailer_len, *why;
     size_t lines = 0;
 
-    for (size_t i = 0; i < c->trailer_len; i++) lines += c->trailer[i] == '\n';
+    for (size_t i = 0; i < c->trailer_len; i++)
+        lines += c->trailer[i] == '\n';
     if (lines > HTTP1_HEADERS_MAX) return bad(c, "more than 100 trailer lines");
     c->trailers = calloc(lines, sizeof(*c->trailers));
     if (!c->trailers) return bad(c, "out of memory");

@@ -5,25 +5,22 @@
  * handler is at work, input is missing or the turn's share is used up.  Verbs
  * that a handler calls inside of it only record; verbs called at other times
  * ask for another round with conn_resume_later(). */
-#include "mkv/log.h"
-#include "mkv/uri.h"
 #include "net/http1_conn.h"
+#include "mkv/log.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- input that has been read -------------------------------------------- */
 
 static void take(struct conn *c, size_t n)
 {
+    if (n == 0) return; /* in may be NULL */
     c->in += n;
     c->in_len -= n;
 }
@@ -52,14 +49,6 @@ static void count_sent(struct conn *c)
 {
     c->server->opt.metrics->bytes_out += c->stream.sent - c->counted;
     c->counted = c->stream.sent;
-}
-
-static uint64_t clock_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 /* ---- the end ------------------------------------------------------------- */
@@ -136,7 +125,8 @@ static void settle(struct conn *c)
         conn_close(c, "out of memory");
         return;
     }
-    if (c->step == CONN_IDLE && c->in_len > 0) conn_resume_later(c);
+    if (c->step == CONN_IDLE && c->in_len > 0 && stream_unsent(&c->stream) == 0)
+        conn_resume_later(c); /* else on_written() does */
     conn_want_read(c);
 }
 
@@ -158,7 +148,7 @@ static void log_request(struct conn *c, uint64_t us)
 void conn_request_over(struct conn *c)
 {
     struct http1_server *s = c->server;
-    uint64_t us = clock_us() - c->started_us;
+    uint64_t us = conn_clock_us() - c->started_us;
     bool whole = conn_drop_body(c);
 
     mkv_metrics_request(s->opt.metrics, c->r.method, c->status);
@@ -263,8 +253,9 @@ static void serve(struct conn *c);
 static void read_body(struct conn *c)
 {
     struct http1_server *s = c->server;
-    size_t max = c->chunked ? CHUNKED_MAX
-                            : c->body_left < MKV_BLOCK_SIZE ? (size_t)c->body_left : MKV_BLOCK_SIZE;
+    size_t max = c->chunked                      ? CHUNKED_MAX
+                 : c->body_left < MKV_BLOCK_SIZE ? (size_t)c->body_left
+                                                 : MKV_BLOCK_SIZE;
     struct mkv_bytes bytes;
     ssize_t n = mkv_blocks_read(s->opt.blocks, c->stream.fd, max, &bytes);
     size_t used;
@@ -285,101 +276,6 @@ static void read_body(struct conn *c)
 }
 
 /* ---- heads --------------------------------------------------------------- */
-
-static enum mkv_method find_method(struct mkv_slice name)
-{
-    for (int m = 0; m < MKV_METHOD_OTHER; m++)
-        if (mkv_slice_eq(name, mkv_slice_of(mkv_method_name((enum mkv_method)m))))
-            return (enum mkv_method)m;
-    return MKV_METHOD_OTHER;
-}
-
-/* The path and query of a target: "/a?b", "http://host/a?b", or "*". */
-static bool split_target(struct mkv_request *r)
-{
-    struct mkv_slice t = r->target;
-    const char *mark;
-
-    if (t.data[0] != '/' && !(t.len == 1 && t.data[0] == '*')) {
-        size_t scheme = t.len > 7 && mkv_slice_ieq(mkv_slice(t.data, 7), MKV_SLICE("http://")) ? 7
-                        : t.len > 8 && mkv_slice_ieq(mkv_slice(t.data, 8), MKV_SLICE("https://"))
-                            ? 8
-                            : 0;
-        size_t at = scheme;
-
-        while (at < t.len && t.data[at] != '/' && t.data[at] != '?') at++;
-        if (at == scheme) return false; /* no scheme that we know, or no host */
-        t = mkv_slice(t.data + at, t.len - at);
-    }
-    mark = t.len ? memchr(t.data, '?', t.len) : NULL;
-    r->has_query = mark != NULL;
-    r->query = mkv_slice(NULL, 0);
-    if (mark) {
-        r->query = mkv_slice(mark + 1, t.len - (size_t)(mark + 1 - t.data));
-        t.len = (size_t)(mark - t.data);
-    }
-    r->path = t.len ? t : MKV_SLICE("/");
-    return true;
-}
-
-static bool decode_key(struct http1_server *s, struct mkv_request *r)
-{
-    r->key = r->path;
-    if (!memchr(r->path.data, '%', r->path.len)) return true;
-    r->key.data = s->key;
-    return mkv_percent_decode(r->path, false, s->key, &r->key.len);
-}
-
-static void remember_target(struct conn *c)
-{
-    char text[512];
-    size_t n = c->r.method_name.len + 1 + sizeof(text);
-
-    mkv_log_bytes(text, sizeof(text), c->r.target.data, c->r.target.len);
-    c->target = malloc(n);
-    if (c->target)
-        snprintf(c->target, n, "%.*s %s", (int)c->r.method_name.len, c->r.method_name.data, text);
-}
-
-/* Fills the request from the head and calls the handler. */
-static void begin_request(struct conn *c)
-{
-    struct http1_server *s = c->server;
-    const struct http1_head *head = &s->head;
-    struct mkv_request *r = &c->r;
-
-    c->step = CONN_REQUEST;
-    c->answer = ANSWER_NONE;
-    c->body = BODY_UNREAD;
-    c->chunked = head->framing == HTTP1_CHUNKED;
-    c->body_left = head->framing == HTTP1_LENGTH ? head->length : 0;
-    c->expects = head->expects_continue;
-    c->keep = head->keep_alive;
-    c->minor = head->minor;
-    c->started_us = clock_us();
-
-    r->id = ++s->last_id;
-    r->method = find_method(head->method);
-    r->method_name = head->method;
-    r->target = head->target;
-    r->headers = head->headers;
-    r->nheaders = head->nheaders;
-    r->has_body = head->framing != HTTP1_NO_BODY;
-    r->body_length = c->chunked ? MKV_LENGTH_UNKNOWN : (int64_t)c->body_left;
-    r->expects_continue = c->expects;
-    r->trailers = NULL;
-    r->ntrailers = 0;
-    r->transport = &http1_transport;
-    r->events = NULL;
-    r->state = NULL;
-    if (mkv_log_enabled(MKV_LOG_INFO)) remember_target(c);
-    if (!split_target(r))
-        reply_refuse(c, 400, "the request target is neither a path nor an http URL");
-    else if (!decode_key(s, r))
-        reply_refuse(c, 400, "a % in the path is not followed by two hex digits");
-    else
-        s->opt.handler(r, s->opt.handler_arg);
-}
 
 /* False: more input is needed. */
 static bool parse_head(struct conn *c)

@@ -1,7 +1,8 @@
 /* lib/net/http1_conn.h - one connection of the HTTP/1.1 front.
  *
  * Inside the front only.  http1_server.c keeps the connections, http1_conn.c
- * reads requests from them, http1_reply.c writes answers to them. */
+ * reads from them, http1_begin.c makes requests of heads, http1_reply.c writes
+ * answers. */
 #ifndef MKV_NET_HTTP1_CONN_H
 #define MKV_NET_HTTP1_CONN_H
 
@@ -45,37 +46,37 @@ struct conn {
     struct mkv_request r;
     struct http1_server *server; /* borrowed: closes its connections first */
     LIST_ENTRY(conn) all;
-    TAILQ_ENTRY(conn) waiting;   /* among those to resume in the next turn */
+    TAILQ_ENTRY(conn) waiting; /* among those to resume in the next turn */
     struct mkv_retired retired;
 
     enum conn_step step;
     enum body_step body;
     enum answer_step answer;
-    bool is_waiting;      /* linked in waiting                                 */
-    bool keep;            /* the connection goes on after this request         */
-    bool chunked;         /* the request's body is                             */
-    bool expects;         /* the client waits for 100 Continue                 */
-    bool above_high;      /* output was above the high mark: owes a drained()  */
-    bool no_memory;       /* noticed inside a verb; the next turn closes       */
-    bool shut;            /* lingering: our side is shut down                  */
-    int minor;            /* of the request's version                          */
-    int status;           /* of the answer                                     */
+    bool is_waiting; /* linked in waiting                                 */
+    bool keep;       /* the connection goes on after this request         */
+    bool chunked;    /* the request's body is                             */
+    bool expects;    /* the client waits for 100 Continue                 */
+    bool above_high; /* output was above the high mark: owes a drained()  */
+    bool no_memory;  /* noticed inside a verb; the next turn closes       */
+    bool shut;       /* lingering: our side is shut down                  */
+    int minor;       /* of the request's version                          */
+    int status;      /* of the answer                                     */
 
-    const char *in;       /* borrowed: unread bytes, in held or server->scratch */
+    const char *in; /* borrowed: unread bytes, in held or server->scratch */
     size_t in_len;
-    char *held;           /* owned: unread bytes between turns; NULL where none */
+    char *held; /* owned: unread bytes between turns; NULL where none */
     size_t held_size;
-    size_t scanned;       /* of in: http1_parse_request()                      */
+    size_t scanned; /* of in: http1_parse_request()                      */
 
-    uint64_t body_left;   /* bytes, where not chunked                          */
+    uint64_t body_left; /* bytes, where not chunked                          */
     struct http1_chunks chunks;
     uint64_t answer_left; /* bytes of an ANSWER_LENGTH still to come           */
 
-    uint64_t since_ms;    /* HEAD: its first byte; LINGER: our side shut down  */
-    uint64_t started_us;  /* REQUEST: the head was complete                    */
-    uint64_t counted;     /* of stream.sent, in the metrics                    */
-    size_t dropped;       /* LINGER: bytes                                     */
-    char *target;         /* owned: for the log line; NULL unless -v           */
+    uint64_t since_ms;   /* HEAD: its first byte; LINGER: our side shut down  */
+    uint64_t started_us; /* REQUEST: the head was complete                    */
+    uint64_t counted;    /* of stream.sent, in the metrics                    */
+    size_t dropped;      /* LINGER: bytes                                     */
+    char *target;        /* owned: for the log line; NULL unless -v           */
 };
 
 LIST_HEAD(conn_list, conn);
@@ -89,13 +90,13 @@ struct http1_server {
     size_t count;
     bool draining;
     uint64_t last_id;
-    struct event *tick;        /* owned; every second */
-    struct event *resume;      /* owned; fires at once, which is in the next turn */
+    struct event *tick;   /* owned; every second */
+    struct event *resume; /* owned; fires at once, which is in the next turn */
     struct mkv_retired retired;
 
     /* Shared by all connections: nothing in here outlives one callback. */
-    struct conn *serving;      /* whose requests are being read; NULL: nobody's */
-    size_t gathered;           /* bytes of its answers in gather               */
+    struct conn *serving; /* whose requests are being read; NULL: nobody's */
+    size_t gathered;      /* bytes of its answers in gather               */
     struct http1_head head;
     char key[HTTP1_TARGET_MAX];
     char scratch[READ_MAX];
@@ -126,6 +127,11 @@ bool conn_drop_body(struct conn *c);
 /* Arms the read event where c wants to read.  It is disarmed only when it
  * fires and c does not. */
 void conn_want_read(struct conn *c);
+
+/* http1_begin.c */
+uint64_t conn_clock_us(void); /* for latencies: finer than the loop's clock */
+/* Fills the request from server->head and calls the handler. */
+void begin_request(struct conn *c);
 
 /* http1_reply.c */
 extern const struct mkv_transport http1_transport;

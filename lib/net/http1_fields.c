@@ -3,10 +3,10 @@
 
 /* T: token, and so allowed everywhere.  G: other visible bytes.  S: space and
  * tab.  H: 0x80 and up, which old clients send raw in targets and values. */
-#define T (HTTP1_TOKEN | HTTP1_TARGET | HTTP1_VALUE)
-#define G (HTTP1_TARGET | HTTP1_VALUE)
-#define S HTTP1_VALUE
-#define H (HTTP1_TARGET | HTTP1_VALUE)
+#define T   (HTTP1_TOKEN | HTTP1_TARGET | HTTP1_VALUE)
+#define G   (HTTP1_TARGET | HTTP1_VALUE)
+#define S   HTTP1_VALUE
+#define H   (HTTP1_TARGET | HTTP1_VALUE)
 #define H16 H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H
 
 /* clang-format off */
@@ -34,7 +34,8 @@ enum http1_progress http1_field(const char **p, const char *end, struct mkv_head
 {
     const char *at = *p, *name = at, *value, *last;
 
-    while (at < end && http1_is((unsigned char)*at, HTTP1_TOKEN)) at++;
+    while (at < end && http1_is((unsigned char)*at, HTTP1_TOKEN))
+        at++;
     if (at == end || *at != ':' || at == name) {
         if (at < end && at == name && (*at == ' ' || *at == '\t'))
             *why = "a header line is folded";
@@ -47,15 +48,18 @@ enum http1_progress http1_field(const char **p, const char *end, struct mkv_head
     h->name = mkv_slice(name, (size_t)(at - name));
 
     at++;
-    while (at < end && (*at == ' ' || *at == '\t')) at++;
+    while (at < end && (*at == ' ' || *at == '\t'))
+        at++;
     value = at;
-    while (at < end && http1_is((unsigned char)*at, HTTP1_VALUE)) at++;
+    while (at < end && http1_is((unsigned char)*at, HTTP1_VALUE))
+        at++;
     if (end - at < 2 || at[0] != '\r' || at[1] != '\n') {
         *why = "a control character in the value of a header";
         return HTTP1_BAD;
     }
     last = at;
-    while (last > value && (last[-1] == ' ' || last[-1] == '\t')) last--;
+    while (last > value && (last[-1] == ' ' || last[-1] == '\t'))
+        last--;
     h->value = mkv_slice(value, (size_t)(last - value));
     *p = at + 2;
     return HTTP1_DONE;

@@ -113,7 +113,8 @@ static size_t head_max(const struct head_text *t)
 {
     size_t n = 256; /* status line, length or coding, date, connection, empty line */
 
-    for (size_t i = 0; i < t->n; i++) n += t->h[i].name.len + t->h[i].value.len + 4;
+    for (size_t i = 0; i < t->n; i++)
+        n += t->h[i].name.len + t->h[i].value.len + 4;
     return n;
 }
 
@@ -181,8 +182,8 @@ static void verb_head(struct mkv_request *r, int status, const struct mkv_header
 {
     struct conn *c = conn_of(r);
     bool known = length != MKV_LENGTH_UNKNOWN;
-    struct head_text t = {status, h, n, ANSWER_NO_BODY, known && !no_content(status),
-                          known ? (uint64_t)length : 0};
+    struct head_text t = {
+        status, h, n, ANSWER_NO_BODY, known && !no_content(status), known ? (uint64_t)length : 0};
     char *begin, *end, *owned;
 
     assert(c->step == CONN_REQUEST && c->answer == ANSWER_NONE);

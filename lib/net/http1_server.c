@@ -126,7 +126,8 @@ void http1_server_close(struct http1_server *s)
     struct conn *c;
 
     if (!s) return;
-    while ((c = LIST_FIRST(&s->all))) conn_close(c, "the server is closing");
+    while ((c = LIST_FIRST(&s->all)))
+        conn_close(c, "the server is closing");
     if (s->tick) event_free(s->tick);
     if (s->resume) event_free(s->resume);
     mkv_loop_retire(s->opt.loop, &s->retired, destroy, s);

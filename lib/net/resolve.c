@@ -73,8 +73,8 @@ static bool look_into_hosts(struct resolve_name *name)
     union resolve_address found[RESOLVE_ADDRESSES_MAX];
     size_t len;
     char *file = read_file(name->with.hosts, &len);
-    unsigned n = resolve_hosts(mkv_slice(file, len), name->host, name->port, found,
-                               RESOLVE_ADDRESSES_MAX);
+    unsigned n =
+        resolve_hosts(mkv_slice(file, len), name->host, name->port, found, RESOLVE_ADDRESSES_MAX);
 
     free(file);
     if (n == 0 && mkv_slice_ieq(mkv_slice_of(name->host), MKV_SLICE("localhost"))) {
@@ -148,8 +148,10 @@ static void add_answer(struct resolve_lookup *l, char type, int count, const voi
     unsigned n = (unsigned)count < room ? (unsigned)count : room;
     union resolve_address *at = l->addresses;
 
-    if (type == DNS_IPv6_AAAA) at += l->n;
-    else memmove(at + n, at, l->n * sizeof(*at));
+    if (type == DNS_IPv6_AAAA)
+        at += l->n;
+    else
+        memmove(at + n, at, l->n * sizeof(*at));
     for (unsigned i = 0; i < n; i++) {
         memset(&at[i], 0, sizeof(at[i]));
         if (type == DNS_IPv6_AAAA) {
@@ -253,13 +255,16 @@ void resolve_forget(struct resolve_name *name, struct resolve_wait *w)
 
 void resolve_doubt(struct resolve_name *name)
 {
-    name->doubtful = true;
+    uint64_t learnt_ms = name->expires_ms - RESOLVE_KEEP_MS;
+
+    if (mkv_loop_now(name->with.loop) - learnt_ms >= RESOLVE_DOUBT_MS) name->doubtful = true;
 }
 
 void resolve_name_clear(struct resolve_name *name)
 {
     struct resolve_wait *w;
 
-    while ((w = TAILQ_FIRST(&name->waiting))) resolve_forget(name, w);
+    while ((w = TAILQ_FIRST(&name->waiting)))
+        resolve_forget(name, w);
     end_lookup(name);
 }

@@ -19,6 +19,7 @@
 #define RESOLVE_HOST_MAX      255   /* characters in a name                       */
 #define RESOLVE_ADDRESSES_MAX 16    /* of one name; further ones are not tried    */
 #define RESOLVE_KEEP_MS       30000 /* an answer is used for this long            */
+#define RESOLVE_DOUBT_MS      1000  /* a younger answer is not doubted             */
 #define RESOLVE_SECOND_MS     200   /* one family has answered: wait so long for the other */
 #define RESOLVE_FILE_MAX      (1024 * 1024) /* of the hosts file; the rest is not read */
 
@@ -69,7 +70,8 @@ void resolve_name_clear(struct resolve_name *name);
 enum mkv_err resolve(struct resolve_name *name, struct resolve_wait *w) MKV_MUSTUSE;
 void resolve_forget(struct resolve_name *name, struct resolve_wait *w); /* not waiting: no-op */
 
-/* The addresses did not work: the next resolve() asks again. */
+/* The addresses did not work: the next resolve() asks again (at most once per
+ * RESOLVE_DOUBT_MS: a server that is down must not make every request ask). */
 void resolve_doubt(struct resolve_name *name);
 
 /* "127.0.0.1", "::1": false where text is no numeric address.  Pure. */

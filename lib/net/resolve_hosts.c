@@ -46,8 +46,10 @@ static struct mkv_slice next_word(struct mkv_slice *rest)
 {
     size_t begin = 0, end;
 
-    while (begin < rest->len && is_blank(rest->data[begin])) begin++;
-    for (end = begin; end < rest->len && !is_blank(rest->data[end]);) end++;
+    while (begin < rest->len && is_blank(rest->data[begin]))
+        begin++;
+    for (end = begin; end < rest->len && !is_blank(rest->data[end]);)
+        end++;
 
     struct mkv_slice word = mkv_slice(rest->data + begin, end - begin);
     rest->data += end;
@@ -66,7 +68,8 @@ unsigned resolve_hosts(struct mkv_slice file, const char *host, uint16_t port,
         char text[INET6_ADDRSTRLEN];
         bool ours = false;
 
-        while (!ours && (name = next_word(&line)).len) ours = mkv_slice_ieq(name, wanted);
+        while (!ours && (name = next_word(&line)).len)
+            ours = mkv_slice_ieq(name, wanted);
         if (!ours || address.len >= sizeof(text)) continue;
         memcpy(text, address.data, address.len);
         text[address.len] = '\0';

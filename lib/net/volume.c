@@ -14,7 +14,7 @@
 struct parts {
     struct mkv_slice host; /* without brackets */
     struct mkv_slice dir;
-    size_t authority;      /* characters before dir */
+    size_t authority; /* characters before dir */
     uint16_t port;
 };
 
@@ -31,7 +31,8 @@ static bool take_host(struct mkv_slice *rest, struct mkv_slice *host)
     bool bracketed = rest->len && rest->data[0] == '[';
     size_t begin = bracketed, end = begin;
 
-    while (end < rest->len && is_host_character(rest->data[end], bracketed)) end++;
+    while (end < rest->len && is_host_character(rest->data[end], bracketed))
+        end++;
     *host = mkv_slice(rest->data + begin, end - begin);
     if (bracketed && (end == rest->len || rest->data[end++] != ']')) return false;
     rest->data += end;
@@ -46,7 +47,8 @@ static bool take_port(struct mkv_slice *rest, uint16_t *port)
 
     *port = 80;
     if (rest->len == 0 || rest->data[0] != ':') return true;
-    while (end < rest->len && rest->data[end] != '/') end++;
+    while (end < rest->len && rest->data[end] != '/')
+        end++;
     if (!mkv_slice_number(mkv_slice(rest->data + 1, end - 1), 65535, &n) || n == 0) return false;
     *port = (uint16_t)n;
     rest->data += end;
@@ -123,9 +125,11 @@ void mkv_volumes_close(struct mkv_volumes *vs)
 
     if (!vs) return;
     event_del(&vs->tick);
-    while ((x = LIST_FIRST(&vs->exchanges))) exchange_discard(x);
+    while ((x = LIST_FIRST(&vs->exchanges)))
+        exchange_discard(x);
     while ((v = TAILQ_FIRST(&vs->list))) {
-        while ((c = TAILQ_FIRST(&v->idle))) volume_close_connection(c);
+        while ((c = TAILQ_FIRST(&v->idle)))
+            volume_close_connection(c);
         resolve_name_clear(&v->address);
         TAILQ_REMOVE(&vs->list, v, link);
         mkv_loop_retire(vs->opt.loop, &v->retired, free, v);
@@ -137,12 +141,12 @@ static struct mkv_volume **bucket(struct mkv_volumes *vs, struct mkv_slice name)
 {
     uint32_t h = 2166136261u; /* FNV-1a */
 
-    for (size_t i = 0; i < name.len; i++) h = (h ^ (unsigned char)name.data[i]) * 16777619u;
+    for (size_t i = 0; i < name.len; i++)
+        h = (h ^ (unsigned char)name.data[i]) * 16777619u;
     return &vs->buckets[h % VOLUME_BUCKETS];
 }
 
-enum mkv_err mkv_volumes_get(struct mkv_volumes *vs, struct mkv_slice name,
-                             struct mkv_volume **out)
+enum mkv_err mkv_volumes_get(struct mkv_volumes *vs, struct mkv_slice name, struct mkv_volume **out)
 {
     struct mkv_volume **place = bucket(vs, name), *v;
     const struct resolver_options with = {.loop = vs->opt.loop};
@@ -160,9 +164,9 @@ enum mkv_err mkv_volumes_get(struct mkv_volumes *vs, struct mkv_slice name,
     v->all = vs;
     memcpy(v->name, name.data, name.len);
     v->dir = mkv_slice(v->name + parts.authority, parts.dir.len);
-    v->host_lines_len = (size_t)snprintf(v->host_lines, sizeof(v->host_lines),
-                                         " HTTP/1.1\r\nHost: %.*s\r\n", (int)parts.authority,
-                                         v->name);
+    v->host_lines_len =
+        (size_t)snprintf(v->host_lines, sizeof(v->host_lines), " HTTP/1.1\r\nHost: %.*s\r\n",
+                         (int)parts.authority, v->name);
     resolve_name_init(&v->address, &with, parts.host, parts.port);
     TAILQ_INIT(&v->idle);
     TAILQ_INIT(&v->queue);
@@ -303,10 +307,12 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     vs->tick_due_ms = UINT64_MAX;
-    TAILQ_FOREACH(v, &vs->list, link) {
+    TAILQ_FOREACH(v, &vs->list, link)
+    {
         if (v->state == MKV_VOLUME_UP || v->probe) continue;
         if (now >= v->probe_at_ms) probe(v, now);
-        if (!v->probe) volumes_wake(vs, v->probe_at_ms > now ? v->probe_at_ms - now : VOLUME_TICK_MS);
+        if (!v->probe)
+            volumes_wake(vs, v->probe_at_ms > now ? v->probe_at_ms - now : VOLUME_TICK_MS);
     }
     /* Nothing is called back from here: failures wait for the end of the turn. */
     for (x = LIST_FIRST(&vs->exchanges); x; x = next) {

@@ -107,7 +107,7 @@ struct mkv_exchange_events {
      * (Other bodies are dropped.)  None comes while paused; done may. */
     void (*body)(struct mkv_exchange *x, struct mkv_bytes piece, void *arg);
     /* Exactly once, last.  MKV_OK: status is the volume's answer, whatever it
-     * is (a PUT may be answered before its body was sent).  MKV_EVOLUME: no
+     * is (a PUT may be refused before its body was sent).  MKV_EVOLUME: no
      * whole answer; mkv_exchange_why() says why.  x is gone afterwards. */
     void (*done)(struct mkv_exchange *x, enum mkv_err err, int status, void *arg);
 };

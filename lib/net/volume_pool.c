@@ -93,13 +93,13 @@ struct volume_connecting {
     struct mkv_exchange *exchange; /* borrowed: owns us                          */
     struct mkv_volume *volume;     /* borrowed                                   */
     struct resolve_wait wait;
-    int fd;                        /* owned until it is the connection's; or -1  */
-    struct event writable;         /* armed while fd >= 0                        */
-    unsigned tried;                /* addresses                                  */
-    bool refused, overdue;         /* by one of them                             */
+    int fd;                /* owned until it is the connection's; or -1  */
+    struct event writable; /* armed while fd >= 0                        */
+    unsigned tried;        /* addresses                                  */
+    bool refused, overdue; /* by one of them                             */
     int last_errno;
-    uint64_t deadline_ms;          /* for all addresses                          */
-    uint64_t address_deadline_ms;  /* for this one: its share of the time left   */
+    uint64_t deadline_ms;         /* for all addresses                          */
+    uint64_t address_deadline_ms; /* for this one: its share of the time left   */
     struct mkv_retired retired;
 };
 
@@ -152,7 +152,8 @@ static bool spare_descriptor(struct mkv_volumes *vs)
     struct volume_connection *oldest = NULL, *c;
     struct mkv_volume *v;
 
-    TAILQ_FOREACH(v, &vs->list, link) {
+    TAILQ_FOREACH(v, &vs->list, link)
+    {
         c = TAILQ_LAST(&v->idle, volume_connections);
         if (c && (!oldest || c->idle_since_ms < oldest->idle_since_ms)) oldest = c;
     }

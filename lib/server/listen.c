@@ -8,7 +8,6 @@
 #include <event2/event_struct.h>
 #include <event2/listener.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,13 +58,10 @@ static void on_accepted(struct evconnlistener *listener, evutil_socket_t fd, str
                         int len, void *arg)
 {
     struct listen_port *l = arg;
-    const int on = 1;
 
     (void)listener;
     (void)from;
     (void)len;
-    /* Answers go out whole: waiting for more to send with them only delays. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     l->events->accepted(fd, l->arg);
     if (l->events->connections(l->arg) >= l->connections_max)
         pause_accepting(l, "as many connections are open as file descriptors allow: "

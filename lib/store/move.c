@@ -7,13 +7,17 @@
 #include "store/erase.h"
 #include "store/sweep.h"
 
+#include <event2/event.h>
+#include <event2/event_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define WHY_MAX   (MKV_REPLICA_TEXT_MAX + 256)
 #define LOOKS_MAX 3 /* a volume that hesitated under load is asked again */
+#define WAIT_MS   5 /* how often it is looked whether the sweeper is done  */
 
 enum move_step {
+    MOVE_WAIT,   /* the sweeper is deleting old files of this key: after it        */
     MOVE_LOOK,   /* ask the copies that the record names whether they are good     */
     MOVE_MARK,   /* index: note which volumes may soon hold files of this move     */
     MOVE_COPY,   /* from a good copy to each place that lacks one, one by one      */
@@ -23,13 +27,15 @@ enum move_step {
     MOVE_DONE    /* caller told; freed at the end of this loop turn                */
 };
 
-static const char *const step_name[] = {"look", "mark", "copy", "commit", "undo", "unmark", "done"};
+static const char *const step_name[] = {"wait", "look",   "mark", "copy",
+                                        "commit", "undo", "unmark", "done"};
 
 struct mkv_move {
     struct store_op op;
     struct mkv_store *store;     /* borrowed */
     struct keylock lock;         /* no write meanwhile... */
-    struct keylock move_lock;    /* ...and no sweep */
+    struct keylock move_lock;    /* ...and no sweep begins */
+    struct event wait;
     char key[MKV_KEY_MAX];
     size_t key_len;
     uint8_t md5[MKV_MD5_LEN];    /* of the key */
@@ -135,7 +141,25 @@ static enum mkv_err ask_index(struct mkv_move *m, const struct mkv_index_change 
     return err;
 }
 
-/* ---- look -------------------------------------------------------------------------- */
+/* ---- wait, look -------------------------------------------------------------------------- */
+
+/* Its DELETEs may be for the very files that are about to be written. */
+static void enter_wait(struct mkv_move *m)
+{
+    const struct timeval soon = {0, WAIT_MS * 1000};
+
+    if (keylock_held(&m->store->sweeps, key_of(m), m->md5))
+        event_add(&m->wait, &soon);
+    else
+        move_go(m, MOVE_LOOK);
+}
+
+static void on_waited(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    move_go(arg, MOVE_WAIT);
+}
 
 static void on_looked(struct look *look, void *arg);
 
@@ -211,7 +235,10 @@ static bool judge(struct mkv_move *m)
     m->size = m->record.size;
     for (unsigned i = 0; i < m->record.nreplicas; i++) {
         m->good[i] = is_good(m, i);
-        if (m->good[i]) m->size = m->look.copies[i].size;
+        if (m->good[i])
+            m->size = m->look.copies[i].size;
+        else
+            probe_forget(m->store->probes, m->md5); /* readers must not be sent there unasked */
     }
     if (good_ones_agree(m)) return true;
     fail(m, MKV_ECANNOTMOVE,
@@ -503,9 +530,9 @@ static void enter_done(struct mkv_move *m)
 static void move_go(struct mkv_move *m, enum move_step next)
 {
     static void (*const enter[])(struct mkv_move *) = {
-        [MOVE_LOOK] = enter_look,     [MOVE_MARK] = enter_mark, [MOVE_COPY] = enter_copy,
-        [MOVE_COMMIT] = enter_commit, [MOVE_UNDO] = enter_undo, [MOVE_UNMARK] = enter_unmark,
-        [MOVE_DONE] = enter_done};
+        [MOVE_WAIT] = enter_wait, [MOVE_LOOK] = enter_look,     [MOVE_MARK] = enter_mark,
+        [MOVE_COPY] = enter_copy, [MOVE_COMMIT] = enter_commit, [MOVE_UNDO] = enter_undo,
+        [MOVE_UNMARK] = enter_unmark, [MOVE_DONE] = enter_done};
 
     mkv_log_debug("move %p: %s -> %s", (void *)m, step_name[m->step], step_name[next]);
     m->step = next;
@@ -519,6 +546,7 @@ static void drop(struct store_op *op)
     struct mkv_move *m = (struct mkv_move *)op;
 
     m->dropped = true;
+    event_del(&m->wait);
     look_cancel(&m->look);
     copy_cancel(m->copy);
     erase_cancel(&m->erase);
@@ -555,8 +583,7 @@ enum mkv_err mkv_store_move(struct mkv_store *store, struct mkv_slice key, unsig
 
     if (key.len > MKV_KEY_MAX) return MKV_ENOKEY;
     mkv_md5(key, md5);
-    if (keylock_held(&store->locks, key, md5) || keylock_held(&store->sweeps, key, md5))
-        return MKV_EBUSY;
+    if (keylock_held(&store->locks, key, md5)) return MKV_EBUSY;
     m = calloc(1, sizeof(*m));
     if (!m) return MKV_ENOMEM;
     mkv_record_init(&m->record);
@@ -576,8 +603,9 @@ enum mkv_err mkv_store_move(struct mkv_store *store, struct mkv_slice key, unsig
     keylock_take(&store->locks, &m->lock, key_of(m), md5);
     keylock_take(&store->moves, &m->move_lock, key_of(m), md5);
     store_op_begin(store, &m->op, drop);
+    event_assign(&m->wait, mkv_loop_base(store->loop), -1, 0, on_waited, m);
     *out = m;
-    move_go(m, MOVE_LOOK);
+    move_go(m, MOVE_WAIT);
     return MKV_OK;
 }
 

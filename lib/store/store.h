@@ -33,7 +33,7 @@ struct mkv_store {
     struct probe_cache *probes;    /* owned */
     struct keylocks locks;         /* being written, deleted or moved: 409 for others */
     struct keylocks moves;         /* those being moved: the sweeper passes them by */
-    struct keylocks sweeps;        /* those whose garbage is being deleted: not moved */
+    struct keylocks sweeps;        /* those whose garbage is being deleted: a move waits */
     struct store_sweeper *sweeper; /* owned */
     struct store_op *ops;
     size_t nops;

@@ -5,7 +5,8 @@
  * while that grows with the entry's age.  A write does not wait for it, since no
  * write takes a name that garbage holds.  A move may: a value that comes back to
  * where it was takes its old names.  So a key is never swept and moved at once
- * (store.h: moves, sweeps), and what the record names by then is spared. */
+ * (store.h: moves, sweeps): the sweeper passes by keys that are being moved, a
+ * move waits for deletions under way, and what the record names is spared. */
 #ifndef MKV_STORE_SWEEP_H
 #define MKV_STORE_SWEEP_H
 

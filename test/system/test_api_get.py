@@ -188,10 +188,3 @@ def test_voltimeout(own_cluster):
     for volume in frozen:
         volume.thaw()
     wait_until(lambda: len({master.get("/wehave").header("Location") for _ in range(10)}) > 1, "thawed volumes are used")
-
-
-def test_a_get_with_a_body_keeps_the_connection_in_step(cluster):
-    cluster.master.put("/wehave", VALUE)
-    with cluster.master.connect() as connection:
-        assert connection.request("GET", "/wehave", b"a body nobody asked for").status == 302
-        assert connection.request("GET", "/nope").status == 404

@@ -50,9 +50,16 @@ static void test_numeric(void **state)
     static const struct {
         const char *text;
         bool ok;
-    } rows[] = {{"127.0.0.1", true}, {"::1", true},          {"10.0.0.256", false},
-                {"1.2.3", false},    {"localhost", false},   {"", false},
-                {"::1%lo", false},   {"fe80::1:2:3", true}};
+    } rows[] = {
+        {"127.0.0.1",   true },
+        {"::1",         true },
+        {"10.0.0.256",  false},
+        {"1.2.3",       false},
+        {"localhost",   false},
+        {"",            false},
+        {"::1%lo",      false},
+        {"fe80::1:2:3", true }
+    };
     union resolve_address a;
 
     (void)state;
@@ -65,20 +72,20 @@ static void test_hosts_file(void **state)
     static const struct {
         const char *file, *host, *expected;
     } rows[] = {
-        {"127.0.0.1 localhost\n", "localhost", "127.0.0.1 80"},
-        {"127.0.0.1 localhost", "localhost", "127.0.0.1 80"},
-        {"127.0.0.1\tlocalhost\r\n::1 localhost\n", "LOCALHOST", "127.0.0.1 80, ::1 80"},
-        {"::1 ip6 localhost\n127.0.0.1 a b localhost c\n", "localhost", "::1 80, 127.0.0.1 80"},
-        {"#127.0.0.1 localhost\n", "localhost", ""},
-        {"127.0.0.1 local # localhost\n", "localhost", ""},
-        {"127.0.0.1 local#host\n10.0.0.1 local\n", "local", "127.0.0.1 80, 10.0.0.1 80"},
-        {"nonsense localhost\n10.0.0.9 localhost\n", "localhost", "10.0.0.9 80"},
-        {"10.0.0.9 localhosts local\n", "localhost", ""},
-        {"localhost\n", "localhost", ""},
-        {"\n\n   \n", "localhost", ""},
-        {"", "localhost", ""},
-        {"12345678901234567890123456789012345678901234567890 x\n", "x", ""},
-        {"1.1.1.1 x\n2.2.2.2 x\n3.3.3.3 x\n4.4.4.4 x\n", "x", "1.1.1.1 80, 2.2.2.2 80, 3.3.3.3 80"},
+        {"127.0.0.1 localhost\n",                                  "localhost", "127.0.0.1 80"                      },
+        {"127.0.0.1 localhost",                                    "localhost", "127.0.0.1 80"                      },
+        {"127.0.0.1\tlocalhost\r\n::1 localhost\n",                "LOCALHOST", "127.0.0.1 80, ::1 80"              },
+        {"::1 ip6 localhost\n127.0.0.1 a b localhost c\n",         "localhost", "::1 80, 127.0.0.1 80"              },
+        {"#127.0.0.1 localhost\n",                                 "localhost", ""                                  },
+        {"127.0.0.1 local # localhost\n",                          "localhost", ""                                  },
+        {"127.0.0.1 local#host\n10.0.0.1 local\n",                 "local",     "127.0.0.1 80, 10.0.0.1 80"         },
+        {"nonsense localhost\n10.0.0.9 localhost\n",               "localhost", "10.0.0.9 80"                       },
+        {"10.0.0.9 localhosts local\n",                            "localhost", ""                                  },
+        {"localhost\n",                                            "localhost", ""                                  },
+        {"\n\n   \n",                                              "localhost", ""                                  },
+        {"",                                                       "localhost", ""                                  },
+        {"12345678901234567890123456789012345678901234567890 x\n", "x",         ""                                  },
+        {"1.1.1.1 x\n2.2.2.2 x\n3.3.3.3 x\n4.4.4.4 x\n",           "x",         "1.1.1.1 80, 2.2.2.2 80, 3.3.3.3 80"},
     };
 
     (void)state;
@@ -96,13 +103,13 @@ struct fixture {
     struct mkv_loop *loop;
     char hosts[64], resolv[64];
     struct resolver_options with;
-    int server;              /* UDP */
+    int server; /* UDP */
     struct event *readable;
-    unsigned asked;          /* questions that arrived          */
+    unsigned asked; /* questions that arrived          */
     bool mute, mute6, absent;
-    unsigned char last;      /* of the IPv4 address it answers  */
+    unsigned char last; /* of the IPv4 address it answers  */
     struct resolve_wait wait;
-    int answers;             /* calls of done                   */
+    int answers; /* calls of done                   */
     enum mkv_err err;
 };
 
@@ -178,7 +185,8 @@ static int set_up(void **state)
     f->server = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(f->server, (struct sockaddr *)&a, sizeof(a)), 0);
     assert_int_equal(getsockname(f->server, (struct sockaddr *)&a, &len), 0);
-    f->readable = event_new(mkv_loop_base(f->loop), f->server, EV_READ | EV_PERSIST, on_question, f);
+    f->readable =
+        event_new(mkv_loop_base(f->loop), f->server, EV_READ | EV_PERSIST, on_question, f);
     assert_int_equal(event_add(f->readable, NULL), 0);
     snprintf(conf, sizeof(conf), "nameserver 127.0.0.1:%d\n", ntohs(a.sin_port));
     write_file(f->hosts, sizeof(f->hosts), "127.0.0.3 near.test\n");
@@ -208,17 +216,31 @@ static void run_until_answered(struct fixture *f)
 {
     int before = f->answers;
 
-    while (f->answers == before) mkv_loop_turn(f->loop);
+    while (f->answers == before)
+        mkv_loop_turn(f->loop);
+}
+
+/* As if the answer were old enough. */
+static void doubt(struct resolve_name *name)
+{
+    name->expires_ms = mkv_loop_now(name->with.loop) + RESOLVE_KEEP_MS;
+    resolve_doubt(name);
+    assert_false(name->doubtful);
+    name->expires_ms -= RESOLVE_DOUBT_MS;
+    resolve_doubt(name);
+    assert_true(name->doubtful);
 }
 
 static void test_needs_no_dns(void **state)
 {
     static const struct {
         const char *host, *expected;
-    } rows[] = {{"127.0.0.1", "127.0.0.1 81"},
-                {"::1", "::1 81"},
-                {"near.test", "127.0.0.3 81"},
-                {"localhost", "127.0.0.1 81, ::1 81"}}; /* though the file lacks it */
+    } rows[] = {
+        {"127.0.0.1", "127.0.0.1 81"        },
+        {"::1",       "::1 81"              },
+        {"near.test", "127.0.0.3 81"        },
+        {"localhost", "127.0.0.1 81, ::1 81"}
+    }; /* though the file lacks it */
     struct fixture *f = *state;
     struct resolve_name name;
 
@@ -249,7 +271,7 @@ static void test_asks_dns_and_keeps_the_answer(void **state)
 
     /* Addresses that do not work are asked for anew. */
     f->last = 8;
-    resolve_doubt(&name);
+    doubt(&name);
     assert_int_equal(resolve(&name, &f->wait), MKV_PENDING);
     run_until_answered(f);
     assert_addresses(name.addresses, name.n, "10.0.0.8 81, fd00::1 81");
@@ -259,12 +281,13 @@ static void test_asks_dns_and_keeps_the_answer(void **state)
     name.expires_ms = 0;
     assert_int_equal(resolve(&name, &f->wait), MKV_OK);
     assert_addresses(name.addresses, name.n, "10.0.0.8 81, fd00::1 81");
-    while (name.lookup) mkv_loop_turn(f->loop);
+    while (name.lookup)
+        mkv_loop_turn(f->loop);
     assert_addresses(name.addresses, name.n, "10.0.0.9 81, fd00::1 81");
 
     /* No new answer: the old one goes on. */
     f->absent = true;
-    resolve_doubt(&name);
+    doubt(&name);
     assert_int_equal(resolve(&name, &f->wait), MKV_PENDING);
     run_until_answered(f);
     assert_int_equal(f->err, MKV_OK);
@@ -311,7 +334,8 @@ static void test_all_who_wait_are_told_once(void **state)
     assert_int_equal(resolve(&name, &second), MKV_PENDING);
     assert_int_equal(resolve(&name, &third), MKV_PENDING);
     resolve_forget(&name, &second);
-    while (name.lookup) mkv_loop_turn(f->loop);
+    while (name.lookup)
+        mkv_loop_turn(f->loop);
     assert_int_equal(f->answers, 2);
     assert_int_equal(f->asked, 2);
     resolve_name_clear(&name);
@@ -340,7 +364,8 @@ static void test_given_up_in_mid_look_up(void **state)
     f->mute = true;
     resolve_name_init(&name, &f->with, MKV_SLICE("far.test"), 81);
     assert_int_equal(resolve(&name, &f->wait), MKV_PENDING);
-    while (f->asked < 2) mkv_loop_turn(f->loop);
+    while (f->asked < 2)
+        mkv_loop_turn(f->loop);
     resolve_name_clear(&name);
     mkv_loop_turn(f->loop);
     assert_int_equal(f->answers, 0);
