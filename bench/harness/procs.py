@@ -246,6 +246,7 @@ class Bench:
         master = Process("mkv-server", command, port, self.fresh("master.log"))
         self.masters.append(master)
         master.admin = f"127.0.0.1:{admin}"
+        master.db = db
         return master
 
 
