@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from mkvtest import faults, http, jobs, place
+from mkvtest import faults, fs, http, jobs, place
 from mkvtest.cluster import ROOT, Cluster, Volume, is_listening, wait_until
 
 HARD = ["/wehave", "/", "/a?", "/we have", "/plus+plus", "//", "/a//b", "/./..//x/", "/日本語", "/per%cent", "/new\nline",
@@ -611,6 +611,25 @@ def test_damaged_index(cluster):
     done = rebuild(volumes, db, "-fresh")
     assert (done.status, done.summary["keys"]) == (0, 3)
     assert cluster.restart_master().read("/a") == value_of("/a")
+
+
+def test_no_space_beside_the_index(make_cluster, tmp_path):
+    small = fs.SmallFileSystem(tmp_path / "small", 4)
+    try:
+        cluster = make_cluster(db=small.directory / "index")
+        volumes, db = stopped_store(cluster)
+        before = index_bytes(db)
+        for leave in (0, 8192):
+            small.fill(leave)
+            done = rebuild(volumes, db)
+            assert done.status == 1 and "space" in done.errors, (leave, done.errors)
+            assert index_bytes(db) == before and leftovers(db) == set()
+            small.empty()
+        assert rebuild(volumes, db).status == 0
+        assert cluster.restart_master().read("/a") == value_of("/a")
+        cluster.master.stop_cleanly()
+    finally:
+        small.unmount()
 
 
 def test_no_volumes_and_bad_flags(tmp_path):
