@@ -15,7 +15,7 @@
 
 #define MAP_SIZE_MIN (UINT64_C(1) << 20) /* less would hold next to nothing */
 
-static const char *const table_names[TABLES] = {
+const char *const env_table_names[TABLES] = {
     [RECORDS] = "records",
     [GARBAGE] = "garbage",
     [GARBAGE_BY_KEY] = "garbage-by-key",
@@ -185,7 +185,7 @@ static int open_other_tables(struct env *env, MDB_txn *txn, unsigned flags)
     int rc = 0;
 
     for (int t = 0; t < META && !rc; t++)
-        rc = mdb_dbi_open(txn, table_names[t], flags, &env->dbi[t]);
+        rc = mdb_dbi_open(txn, env_table_names[t], flags, &env->dbi[t]);
     return rc;
 }
 
@@ -198,14 +198,14 @@ static int open_tables(struct mkv_index *ix, MDB_txn *txn, bool read_only, enum 
     unsigned flags = 0;
     MDB_stat st;
     MDB_dbi root;
-    int rc = mdb_dbi_open(txn, table_names[META], 0, &env->dbi[META]);
+    int rc = mdb_dbi_open(txn, env_table_names[META], 0, &env->dbi[META]);
 
     if (rc == MDB_NOTFOUND && !read_only) {
         flags = MDB_CREATE;
         rc = mdb_dbi_open(txn, NULL, 0, &root);
         if (!rc) rc = mdb_stat(txn, root, &st);
         if (!rc && st.ms_entries) rc = MDB_INCOMPATIBLE; /* somebody else's LMDB file */
-        if (!rc) rc = mdb_dbi_open(txn, table_names[META], flags, &env->dbi[META]);
+        if (!rc) rc = mdb_dbi_open(txn, env_table_names[META], flags, &env->dbi[META]);
         if (!rc) rc = put_meta(env, txn);
     }
     if (rc) return rc;

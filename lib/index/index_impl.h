@@ -12,6 +12,7 @@
  *   committer.c  the thread that commits, and the queue in front of it
  *   recover.c    what a crash left
  *   build.c      a new index beside the old one
+ *   backup.c     a copy
  *
  * Threads: the loop's thread reads, the committer's thread writes.  A write on
  * the loop's thread happens only at start (volume names, recovery). */
@@ -77,6 +78,10 @@ struct committer {
     pthread_cond_t work;
     struct change_list queue, finished;
     bool stop;
+    bool idle;                    /* the thread has nothing to do               */
+    size_t wanted;                /* it waits for so many changes; 0: it does not */
+    /* Without it. */
+    atomic_int writers;           /* writes under way that will bring changes   */
 };
 
 struct mkv_index {
@@ -121,6 +126,7 @@ enum mkv_err env_explain(const struct mkv_index *ix, int rc, char *why, size_t w
 /* Both in a transaction of the caller's; LMDB's code. */
 int env_put_counters(const struct env *env, MDB_txn *txn, const struct counters *n);
 int env_put_volume(const struct env *env, MDB_txn *txn, uint32_t id, struct mkv_slice name);
+extern const char *const env_table_names[TABLES];
 struct counters env_counters(const struct env *env, MDB_txn *txn);
 uint64_t env_used_pages(const struct env *env);
 uint64_t env_entries(const struct env *env, MDB_txn *txn, enum table table);

@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from mkvtest import faults, fs, http, jobs, place
+from mkvtest import faults, fs, http, place
+from mkvtest import summary as jobs
 from mkvtest.cluster import ROOT, Cluster, Volume, is_listening, wait_until
 
 HARD = ["/wehave", "/", "/a?", "/we have", "/plus+plus", "//", "/a//b", "/./..//x/", "/日本語", "/per%cent", "/new\nline",

@@ -155,9 +155,11 @@ class Volume(Process):
 
     def clear(self):
         for entry in self.directory.iterdir():
-            if entry.is_dir() and entry.name != ".nginx":
+            if entry.name == ".nginx":
+                continue
+            if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry.name != ".nginx":
+            else:
                 entry.unlink()
 
 

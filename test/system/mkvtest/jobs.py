@@ -1,37 +1,43 @@
-"""Running the programs beside the master."""
+"""Runs the programs beside the master: mkv-index, mkv-verify and so on."""
 import json
 import os
 import subprocess
-from dataclasses import dataclass
 
 from .cluster import BIN
 
-TIMEOUT = 120
+
+class Outcome:
+    def __init__(self, command, done):
+        self.command, self.status, self.out, self.errors = command, done.returncode, done.stdout, done.stderr
+
+    def __repr__(self):
+        return f"{self.command}: exit {self.status}\n{self.out[-3000:]!r}\n{self.errors.decode(errors='replace')[-3000:]}"
+
+    @property
+    def text(self):
+        return self.out.decode()
+
+    @property
+    def why(self):
+        return self.errors.decode(errors="replace")
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    def expect(self, status):
+        assert self.status == status, self
+        for sign in ("Sanitizer", "runtime error"):
+            assert sign not in self.why, self
+        return self
 
 
-@dataclass
-class Done:
-    status: int
-    summary: dict  # of -json; {} where there was none
-    output: str
-    errors: str
+def run(program, *words, stdin=b"", timeout=120, environment=None):
+    command = [os.fsencode(BIN / program)] + [w if isinstance(w, bytes) else os.fsencode(str(w)) for w in words]
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, check=False,
+                          env={**os.environ, **(environment or {})})
+    return Outcome(command, done)
 
 
-def command(program, volumes, db, *flags):
-    return [str(BIN / program), "-volumes", ",".join(volumes), "-db", str(db), *map(str, flags)]
-
-
-def check_errors(errors):
-    for sign in ("Sanitizer", "runtime error", "ssertion"):
-        assert sign not in errors, errors[-6000:]
-
-
-def run(program, volumes, db, *flags, json_wanted=True, timeout=TIMEOUT):
-    """To its end; a program that dies of a signal, or at a sanitizer's word, has failed the test."""
-    words = command(program, volumes, db, *flags) + (["-json"] if json_wanted else [])
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False, env=os.environ)
-    output, errors = done.stdout.decode(), done.stderr.decode(errors="replace")
-    check_errors(errors)
-    assert done.returncode in (0, 1, 2), (done.returncode, errors)
-    summary = json.loads(output) if json_wanted and output else {}
-    return Done(done.returncode, summary, output, errors)
+def index(db, *words, **options):
+    return run("mkv-index", "-db", db, *words, **options)
