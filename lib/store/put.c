@@ -138,27 +138,42 @@ static unsigned wanted(const struct mkv_put *p)
     return (unsigned)p->store->cfg->replicas;
 }
 
+static const struct fanout_copy *copy_at(const struct mkv_put *p, struct mkv_replica r)
+{
+    for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
+        if (p->fan.copies[i].state != COPY_FREE &&
+            store_same_replica(p->fan.copies[i].replica, r))
+            return &p->fan.copies[i];
+    return NULL;
+}
+
 /* Takes volumes that refused off the mark: they hold nothing of this write. */
 static void unmark_refused(struct mkv_put *p)
 {
     unsigned kept = 0;
 
-    for (unsigned i = 0; i < p->mark.nreplicas; i++)
-        for (size_t c = 0; c < MKV_REPLICAS_MAX; c++)
-            if (p->fan.copies[c].state == COPY_READY &&
-                store_same_replica(p->fan.copies[c].replica, p->mark.replicas[i]))
-                p->mark.replicas[kept++] = p->mark.replicas[i];
+    for (unsigned i = 0; i < p->mark.nreplicas; i++) {
+        const struct fanout_copy *c = copy_at(p, p->mark.replicas[i]);
+
+        if (c && c->state != COPY_REFUSED) p->mark.replicas[kept++] = p->mark.replicas[i];
+    }
     p->mark.nreplicas = kept;
+}
+
+/* Copies that take the body, or have taken it: an empty one is stored at once. */
+static unsigned open_copies(const struct mkv_put *p)
+{
+    return fanout_count(&p->fan, COPY_READY) + fanout_count(&p->fan, COPY_STORED);
 }
 
 /* Marks as many more volumes as are still needed; false where none is left. */
 static bool mark_more(struct mkv_put *p)
 {
-    unsigned ready = fanout_count(&p->fan, COPY_READY), more = 0;
+    unsigned open = open_copies(p), more = 0;
 
     unmark_refused(p);
     p->marked_before = p->mark.nreplicas;
-    while (ready + more < wanted(p) && mark_next(p)) more++;
+    while (open + more < wanted(p) && mark_next(p)) more++;
     return more > 0;
 }
 
@@ -171,11 +186,11 @@ static void enter_mark(struct mkv_put *p)
 static void opened(void *arg)
 {
     struct mkv_put *p = arg;
-    unsigned ready = fanout_count(&p->fan, COPY_READY);
+    unsigned open = open_copies(p);
 
-    if (ready < wanted(p) && mark_more(p))
+    if (open < wanted(p) && mark_more(p))
         put_go(p, PUT_MARK);
-    else if (ready >= p->store->cfg->min_replicas)
+    else if (open >= p->store->cfg->min_replicas)
         put_go(p, PUT_STREAM);
     else
         fail(p, MKV_ETOOFEW);
@@ -210,6 +225,7 @@ void mkv_put_body(struct mkv_put *p, struct mkv_bytes piece)
     if (p->digest) mkv_digest_add(p->digest, piece.data, piece.len);
     p->record.size += (int64_t)piece.len;
     fanout_send(&p->fan, piece);
+    if (open_copies(p) == 0) fail(p, MKV_ETOOFEW); /* all left before it came */
 }
 
 bool mkv_put_full(const struct mkv_put *p)
@@ -217,11 +233,13 @@ bool mkv_put_full(const struct mkv_put *p)
     return p->step == PUT_STREAM && fanout_full(&p->fan);
 }
 
-/* No copy is under way any more, in STREAM because all have failed. */
+/* No copy is under way any more.  In STREAM: all have failed, or what is left
+ * has the whole body and only its end is still to be said. */
 static void finished(void *arg)
 {
     struct mkv_put *p = arg;
 
+    if (p->step == PUT_STREAM && fanout_count(&p->fan, COPY_STORED)) return;
     for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
         if (p->fan.copies[i].state == COPY_STORED)
             p->record.replicas[p->record.nreplicas++] = p->fan.copies[i].replica;
@@ -241,7 +259,7 @@ static void enter_settle(struct mkv_put *p)
         p->record.has_md5 = true;
     }
     fanout_end(&p->fan);
-    if (fanout_count(&p->fan, COPY_READY) == 0) finished(p); /* all left before the body */
+    if (fanout_count(&p->fan, COPY_READY) == 0) finished(p); /* all have answered already */
 }
 
 void mkv_put_end(struct mkv_put *p)
@@ -258,6 +276,58 @@ static bool is_stored(const struct mkv_put *p, struct mkv_replica r)
     for (unsigned i = 0; i < p->record.nreplicas; i++)
         if (store_same_replica(p->record.replicas[i], r)) return true;
     return false;
+}
+
+/* ---- suspects ----------------------------------------------------------------------- */
+
+/* Marked volumes that failed once they had been sent something: a file may be
+ * there or, if the volume has the whole body and never answered, appear later. */
+static void find_suspects(struct mkv_put *p)
+{
+    p->nsuspects = 0;
+    for (unsigned i = 0; i < p->mark.nreplicas; i++) {
+        struct mkv_replica r = p->mark.replicas[i];
+        const struct fanout_copy *c = copy_at(p, r);
+        bool may_come = false;
+
+        if (is_stored(p, r)) continue;
+        if (!c && p->fan.ended)
+            may_come = true; /* it was the target of a repair */
+        else if (c && c->state == COPY_READY && mkv_exchange_sent_all(c->x))
+            may_come = true;
+        else if (c && c->state == COPY_FAILED)
+            may_come = c->ambiguous;
+        else
+            continue;
+        p->suspects[p->nsuspects++] = r;
+        p->ambiguous |= may_come;
+    }
+}
+
+/* The suspects' files as garbage, in the form that the index takes; when due. */
+static int64_t suspects_as_garbage(const struct mkv_put *p, struct mkv_record *garbage)
+{
+    int64_t now = mkv_loop_wall(p->store->loop);
+
+    garbage->state = MKV_WRITING;
+    garbage->generation = p->mark.generation;
+    garbage->mtime = now;
+    memcpy(garbage->replicas + garbage->nreplicas, p->suspects,
+           p->nsuspects * sizeof(p->suspects[0]));
+    garbage->nreplicas += p->nsuspects;
+    return now + (p->ambiguous ? SWEEP_AMBIGUOUS_S : SWEEP_RETRY_MIN_S);
+}
+
+static enum mkv_err discard_suspects(struct mkv_put *p)
+{
+    struct mkv_record garbage;
+    struct mkv_index_change change = {.key = key_of(p), .garbage = &garbage};
+
+    find_suspects(p);
+    if (!p->nsuspects) return MKV_OK;
+    mkv_record_init(&garbage);
+    change.garbage_due = suspects_as_garbage(p, &garbage);
+    return mkv_index_apply(p->store->index, &change, NULL, NULL);
 }
 
 /* ---- repair ------------------------------------------------------------------------ */
@@ -306,57 +376,6 @@ static void enter_repair(struct mkv_put *p)
 }
 
 /* ---- commit ------------------------------------------------------------------------ */
-
-static const struct fanout_copy *copy_at(const struct mkv_put *p, struct mkv_replica r)
-{
-    for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
-        if (p->fan.copies[i].state != COPY_FREE &&
-            store_same_replica(p->fan.copies[i].replica, r))
-            return &p->fan.copies[i];
-    return NULL;
-}
-
-/* Marked volumes that failed once they had been sent something: a file may be
- * there or, if the volume never answered, may appear later. */
-static void find_suspects(struct mkv_put *p)
-{
-    p->nsuspects = 0;
-    for (unsigned i = 0; i < p->mark.nreplicas; i++) {
-        struct mkv_replica r = p->mark.replicas[i];
-        const struct fanout_copy *c = copy_at(p, r);
-
-        /* One that is not in the fan-out was the target of a repair. */
-        if (is_stored(p, r) || (c ? c->state != COPY_FAILED : !p->fan.ended)) continue;
-        p->suspects[p->nsuspects++] = r;
-        if (c) p->ambiguous |= c->ambiguous;
-    }
-}
-
-/* The suspects' files as garbage, in the form that the index takes; when due. */
-static int64_t suspects_as_garbage(const struct mkv_put *p, struct mkv_record *garbage)
-{
-    int64_t now = mkv_loop_wall(p->store->loop);
-
-    garbage->state = MKV_WRITING;
-    garbage->generation = p->mark.generation;
-    garbage->mtime = now;
-    memcpy(garbage->replicas + garbage->nreplicas, p->suspects,
-           p->nsuspects * sizeof(p->suspects[0]));
-    garbage->nreplicas += p->nsuspects;
-    return now + (p->ambiguous ? SWEEP_AMBIGUOUS_S : SWEEP_RETRY_MIN_S);
-}
-
-static enum mkv_err discard_suspects(struct mkv_put *p)
-{
-    struct mkv_record garbage;
-    struct mkv_index_change change = {.key = key_of(p), .garbage = &garbage};
-
-    find_suspects(p);
-    if (!p->nsuspects) return MKV_OK;
-    mkv_record_init(&garbage);
-    change.garbage_due = suspects_as_garbage(p, &garbage);
-    return mkv_index_apply(p->store->index, &change, NULL, NULL);
-}
 
 static void into_placement_order(struct mkv_put *p)
 {
@@ -443,9 +462,10 @@ static void enter_undo(struct mkv_put *p)
     find_suspects(p);
     for (unsigned i = 0; i < p->mark.nreplicas; i++) {
         const struct fanout_copy *c = copy_at(p, p->mark.replicas[i]);
+        bool begun = c && c->state == COPY_READY && p->fan.streaming;
 
-        if (is_stored(p, p->mark.replicas[i]) ||
-            (c && (c->state == COPY_STORED || (c->state == COPY_READY && p->fan.streaming))))
+        if (is_stored(p, p->mark.replicas[i]) || (c && c->state == COPY_STORED) ||
+            (begun && !mkv_exchange_sent_all(c->x)))
             files.replicas[n++] = p->mark.replicas[i];
     }
     files.nreplicas = n;
