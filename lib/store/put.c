@@ -44,6 +44,7 @@ struct mkv_put {
     size_t next;                       /* candidates not tried yet start here */
     unsigned marked_before;            /* of the mark's replicas: those opened in an earlier round */
     unsigned source;                   /* repair: which good copy is read */
+    unsigned bad_sources;              /* ...and how many could not be, for this target */
     struct mkv_digest *digest;         /* owned; NULL with -md5sum=false */
     struct fanout fan;
     struct copy *copy;                 /* owned until it calls back */
@@ -342,9 +343,11 @@ static void on_copied(enum copy_verdict verdict, void *arg)
         p->record.replicas[p->record.nreplicas++] = p->mark.replicas[p->mark.nreplicas - 1];
         p->store->metrics->puts_repaired++;
         break;
-    case COPY_SOURCE_BAD: /* another source for the next try */
+    case COPY_SOURCE_BAD:
         p->source = (p->source + 1) % p->record.nreplicas;
-        break;
+        if (++p->bad_sources == p->record.nreplicas) break;
+        copy_to_marked(p); /* the target is not to blame */
+        return;
     case COPY_TARGET_BAD: break;
     }
     put_go(p, PUT_REPAIR);
@@ -364,10 +367,23 @@ static void copy_to_marked(struct mkv_put *p)
     if (copy_start(&p->copy, p->store, &opt, on_copied, p)) on_copied(COPY_TARGET_BAD, p);
 }
 
+/* A mark that is full makes room: where a copy failed is garbage from now on. */
+static bool next_target(struct mkv_put *p)
+{
+    if (p->record.nreplicas == wanted(p)) return false;
+    if (p->mark.nreplicas == MKV_REPLICAS_MAX) {
+        if (discard_suspects(p)) return false;
+        p->mark.nreplicas = p->record.nreplicas;
+        memcpy(p->mark.replicas, p->record.replicas, sizeof(p->mark.replicas));
+    }
+    return mark_next(p);
+}
+
 /* Entered again after each copy: one more, or enough, or no volume left. */
 static void enter_repair(struct mkv_put *p)
 {
-    if (p->record.nreplicas < wanted(p) && mark_next(p))
+    p->bad_sources = 0;
+    if (next_target(p))
         write_mark(p);
     else if (p->record.nreplicas >= p->store->cfg->min_replicas)
         put_go(p, PUT_COMMIT);
