@@ -410,6 +410,13 @@ static void on_committed(enum mkv_err err, void *arg)
     bool balanced;
 
     if (answered(p)) return;
+    if (err == MKV_EINDEX) {
+        /* It may have reached the disk all the same.  The files stay, for the
+         * record or else the mark that the next start finds. */
+        p->result = err;
+        put_go(p, PUT_DONE);
+        return;
+    }
     if (err) {
         fail(p, err);
         return;
