@@ -112,7 +112,7 @@ static bool parse_switch(const char *text, bool *out)
                  {"false", false}, {"0", false},   {"f", false}, {"off", false}};
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (strcmp(text, words[i].word) == 0) {
+        if (mkv_slice_ieq(mkv_slice_of(text), mkv_slice_of(words[i].word))) {
             *out = words[i].value;
             return true;
         }
@@ -274,6 +274,10 @@ static enum mkv_config_result parse_flags(struct mkv_config *cfg, const struct p
         const struct flag *f;
 
         if (!name.data) break;
+        if (strcmp(argv[i], "--") == 0) { /* as in Go: the flags end here */
+            i++;
+            break;
+        }
         if (mkv_slice_eq(name, MKV_SLICE("help")) || mkv_slice_eq(name, MKV_SLICE("h"))) {
             print_help(p);
             return MKV_CONFIG_DONE;

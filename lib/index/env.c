@@ -297,6 +297,25 @@ static int learn_sizes(struct mkv_index *ix)
     return rc;
 }
 
+/* LMDB maps its table of readers, and a page of it that the disk has no room for
+ * would be a SIGBUS: the room is taken beforehand.  8 KB hold LMDB's usual 126. */
+#define READERS_LEN 8192
+
+static int reserve_readers(const char *dir)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int fd, rc = 0, n = snprintf(path, sizeof(path), "%s/lock.mdb", dir);
+
+    if (n < 0 || n >= PATH_MAX) return ENAMETOOLONG;
+    if (stat(path, &st) == 0 && st.st_size >= READERS_LEN) return 0;
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) return errno;
+    rc = posix_fallocate(fd, 0, READERS_LEN);
+    close(fd);
+    return rc;
+}
+
 /* Without MDB_NORDAHEAD: from a cold disk a walk takes a quarter of the time,
  * and lookups take no longer. */
 static int open_mdb(struct mkv_index *ix, bool read_only)
@@ -309,6 +328,7 @@ static int open_mdb(struct mkv_index *ix, bool read_only)
     size = (size + page - 1) / page * page + RESERVE_PAGES * page;
     if (!rc) rc = mdb_env_set_maxdbs(ix->env.mdb, TABLES);
     if (!rc) rc = mdb_env_set_mapsize(ix->env.mdb, size);
+    if (!rc && !read_only && !ix->env.alone) rc = reserve_readers(ix->dir);
     if (!rc) rc = mdb_env_open(ix->env.mdb, ix->dir, flags, 0644);
     return rc;
 }

@@ -23,7 +23,8 @@ enum copy_state {
     COPY_FREE,    /* no copy in this slot                                     */
     COPY_OPENING, /* connecting                                               */
     COPY_READY,   /* takes the body                                           */
-    COPY_STORED,  /* the volume has answered 201 or 204 to the whole body     */
+    COPY_STORED,  /* the volume has answered 201 or 204 to the whole body; where the
+                     length is known, maybe before fanout_end()               */
     COPY_REFUSED, /* failed before it was sent a byte of the body: no file    */
     COPY_FAILED   /* failed later: a file may be there                        */
 };

@@ -44,6 +44,7 @@ struct mkv_put {
     size_t next;                       /* candidates not tried yet start here */
     unsigned marked_before;            /* of the mark's replicas: those opened in an earlier round */
     unsigned source;                   /* repair: which good copy is read */
+    unsigned bad_sources;              /* ...and how many could not be, for this target */
     struct mkv_digest *digest;         /* owned; NULL with -md5sum=false */
     struct fanout fan;
     struct copy *copy;                 /* owned until it calls back */
@@ -146,27 +147,42 @@ static unsigned wanted(const struct mkv_put *p)
     return (unsigned)p->store->cfg->replicas;
 }
 
+static const struct fanout_copy *copy_at(const struct mkv_put *p, struct mkv_replica r)
+{
+    for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
+        if (p->fan.copies[i].state != COPY_FREE &&
+            store_same_replica(p->fan.copies[i].replica, r))
+            return &p->fan.copies[i];
+    return NULL;
+}
+
 /* Takes volumes that refused off the mark: they hold nothing of this write. */
 static void unmark_refused(struct mkv_put *p)
 {
     unsigned kept = 0;
 
-    for (unsigned i = 0; i < p->mark.nreplicas; i++)
-        for (size_t c = 0; c < MKV_REPLICAS_MAX; c++)
-            if (p->fan.copies[c].state == COPY_READY &&
-                store_same_replica(p->fan.copies[c].replica, p->mark.replicas[i]))
-                p->mark.replicas[kept++] = p->mark.replicas[i];
+    for (unsigned i = 0; i < p->mark.nreplicas; i++) {
+        const struct fanout_copy *c = copy_at(p, p->mark.replicas[i]);
+
+        if (c && c->state != COPY_REFUSED) p->mark.replicas[kept++] = p->mark.replicas[i];
+    }
     p->mark.nreplicas = kept;
+}
+
+/* Copies that take the body, or have taken it: an empty one is stored at once. */
+static unsigned open_copies(const struct mkv_put *p)
+{
+    return fanout_count(&p->fan, COPY_READY) + fanout_count(&p->fan, COPY_STORED);
 }
 
 /* Marks as many more volumes as are still needed; false where none is left. */
 static bool mark_more(struct mkv_put *p)
 {
-    unsigned ready = fanout_count(&p->fan, COPY_READY), more = 0;
+    unsigned open = open_copies(p), more = 0;
 
     unmark_refused(p);
     p->marked_before = p->mark.nreplicas;
-    while (ready + more < wanted(p) && mark_next(p)) more++;
+    while (open + more < wanted(p) && mark_next(p)) more++;
     return more > 0;
 }
 
@@ -179,11 +195,11 @@ static void enter_mark(struct mkv_put *p)
 static void opened(void *arg)
 {
     struct mkv_put *p = arg;
-    unsigned ready = fanout_count(&p->fan, COPY_READY);
+    unsigned open = open_copies(p);
 
-    if (ready < wanted(p) && mark_more(p))
+    if (open < wanted(p) && mark_more(p))
         put_go(p, PUT_MARK);
-    else if (ready >= p->store->cfg->min_replicas)
+    else if (open >= p->store->cfg->min_replicas)
         put_go(p, PUT_STREAM);
     else
         fail(p, MKV_ETOOFEW);
@@ -218,6 +234,7 @@ void mkv_put_body(struct mkv_put *p, struct mkv_bytes piece)
     if (p->digest) mkv_digest_add(p->digest, piece.data, piece.len);
     p->record.size += (int64_t)piece.len;
     fanout_send(&p->fan, piece);
+    if (open_copies(p) == 0) fail(p, MKV_ETOOFEW); /* all left before it came */
 }
 
 bool mkv_put_full(const struct mkv_put *p)
@@ -225,11 +242,13 @@ bool mkv_put_full(const struct mkv_put *p)
     return p->step == PUT_STREAM && fanout_full(&p->fan);
 }
 
-/* No copy is under way any more, in STREAM because all have failed. */
+/* No copy is under way any more.  In STREAM: all have failed, or what is left
+ * has the whole body and only its end is still to be said. */
 static void finished(void *arg)
 {
     struct mkv_put *p = arg;
 
+    if (p->step == PUT_STREAM && fanout_count(&p->fan, COPY_STORED)) return;
     for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
         if (p->fan.copies[i].state == COPY_STORED)
             p->record.replicas[p->record.nreplicas++] = p->fan.copies[i].replica;
@@ -251,7 +270,7 @@ static void enter_settle(struct mkv_put *p)
         p->record.has_md5 = true;
     }
     fanout_end(&p->fan);
-    if (fanout_count(&p->fan, COPY_READY) == 0) finished(p); /* all left before the body */
+    if (fanout_count(&p->fan, COPY_READY) == 0) finished(p); /* all have answered already */
 }
 
 void mkv_put_end(struct mkv_put *p)
@@ -270,75 +289,29 @@ static bool is_stored(const struct mkv_put *p, struct mkv_replica r)
     return false;
 }
 
-/* ---- repair ------------------------------------------------------------------------ */
-
-static void on_copied(enum copy_verdict verdict, void *arg)
-{
-    struct mkv_put *p = arg;
-
-    p->copy = NULL;
-    switch (verdict) {
-    case COPY_DONE:
-        p->record.replicas[p->record.nreplicas++] = p->mark.replicas[p->mark.nreplicas - 1];
-        p->store->metrics->puts_repaired++;
-        break;
-    case COPY_SOURCE_BAD: /* another source for the next try */
-        p->source = (p->source + 1) % p->record.nreplicas;
-        break;
-    case COPY_TARGET_BAD: break;
-    }
-    put_go(p, PUT_REPAIR);
-}
-
-static void copy_to_marked(struct mkv_put *p)
-{
-    const struct copy_options opt = {.key = key_of(p),
-                                     .from = p->record.replicas[p->source],
-                                     .to = p->mark.replicas[p->mark.nreplicas - 1],
-                                     .from_generation = p->record.generation,
-                                     .to_generation = p->record.generation,
-                                     .size = p->record.size,
-                                     .mtime = p->record.mtime,
-                                     .md5 = p->record.has_md5 ? p->record.md5 : NULL};
-
-    if (copy_start(&p->copy, p->store, &opt, on_copied, p)) on_copied(COPY_TARGET_BAD, p);
-}
-
-/* Entered again after each copy: one more, or enough, or no volume left. */
-static void enter_repair(struct mkv_put *p)
-{
-    if (p->record.nreplicas < wanted(p) && mark_next(p))
-        write_mark(p);
-    else if (p->record.nreplicas >= p->store->cfg->min_replicas)
-        put_go(p, PUT_COMMIT);
-    else
-        fail(p, MKV_ETOOFEW);
-}
-
-/* ---- commit ------------------------------------------------------------------------ */
-
-static const struct fanout_copy *copy_at(const struct mkv_put *p, struct mkv_replica r)
-{
-    for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
-        if (p->fan.copies[i].state != COPY_FREE &&
-            store_same_replica(p->fan.copies[i].replica, r))
-            return &p->fan.copies[i];
-    return NULL;
-}
+/* ---- suspects ----------------------------------------------------------------------- */
 
 /* Marked volumes that failed once they had been sent something: a file may be
- * there or, if the volume never answered, may appear later. */
+ * there or, if the volume has the whole body and never answered, appear later. */
 static void find_suspects(struct mkv_put *p)
 {
     p->nsuspects = 0;
     for (unsigned i = 0; i < p->mark.nreplicas; i++) {
         struct mkv_replica r = p->mark.replicas[i];
         const struct fanout_copy *c = copy_at(p, r);
+        bool may_come = false;
 
-        /* One that is not in the fan-out was the target of a repair. */
-        if (is_stored(p, r) || (c ? c->state != COPY_FAILED : !p->fan.ended)) continue;
+        if (is_stored(p, r)) continue;
+        if (!c && p->fan.ended)
+            may_come = true; /* it was the target of a repair */
+        else if (c && c->state == COPY_READY && mkv_exchange_sent_all(c->x))
+            may_come = true;
+        else if (c && c->state == COPY_FAILED)
+            may_come = c->ambiguous;
+        else
+            continue;
         p->suspects[p->nsuspects++] = r;
-        if (c) p->ambiguous |= c->ambiguous;
+        p->ambiguous |= may_come;
     }
 }
 
@@ -368,6 +341,68 @@ static enum mkv_err discard_suspects(struct mkv_put *p)
     return mkv_index_apply(p->store->index, &change, NULL, NULL);
 }
 
+/* ---- repair ------------------------------------------------------------------------ */
+
+static void on_copied(enum copy_verdict verdict, void *arg)
+{
+    struct mkv_put *p = arg;
+
+    p->copy = NULL;
+    switch (verdict) {
+    case COPY_DONE:
+        p->record.replicas[p->record.nreplicas++] = p->mark.replicas[p->mark.nreplicas - 1];
+        p->store->metrics->puts_repaired++;
+        break;
+    case COPY_SOURCE_BAD:
+        p->source = (p->source + 1) % p->record.nreplicas;
+        if (++p->bad_sources == p->record.nreplicas) break;
+        copy_to_marked(p); /* the target is not to blame */
+        return;
+    case COPY_TARGET_BAD: break;
+    }
+    put_go(p, PUT_REPAIR);
+}
+
+static void copy_to_marked(struct mkv_put *p)
+{
+    const struct copy_options opt = {.key = key_of(p),
+                                     .from = p->record.replicas[p->source],
+                                     .to = p->mark.replicas[p->mark.nreplicas - 1],
+                                     .from_generation = p->record.generation,
+                                     .to_generation = p->record.generation,
+                                     .size = p->record.size,
+                                     .mtime = p->record.mtime,
+                                     .md5 = p->record.has_md5 ? p->record.md5 : NULL};
+
+    if (copy_start(&p->copy, p->store, &opt, on_copied, p)) on_copied(COPY_TARGET_BAD, p);
+}
+
+/* A mark that is full makes room: where a copy failed is garbage from now on. */
+static bool next_target(struct mkv_put *p)
+{
+    if (p->record.nreplicas == wanted(p)) return false;
+    if (p->mark.nreplicas == MKV_REPLICAS_MAX) {
+        if (discard_suspects(p)) return false;
+        p->mark.nreplicas = p->record.nreplicas;
+        memcpy(p->mark.replicas, p->record.replicas, sizeof(p->mark.replicas));
+    }
+    return mark_next(p);
+}
+
+/* Entered again after each copy: one more, or enough, or no volume left. */
+static void enter_repair(struct mkv_put *p)
+{
+    p->bad_sources = 0;
+    if (next_target(p))
+        write_mark(p);
+    else if (p->record.nreplicas >= p->store->cfg->min_replicas)
+        put_go(p, PUT_COMMIT);
+    else
+        fail(p, MKV_ETOOFEW);
+}
+
+/* ---- commit ------------------------------------------------------------------------ */
+
 static void into_placement_order(struct mkv_put *p)
 {
     struct mkv_replica ordered[MKV_REPLICAS_MAX];
@@ -385,6 +420,13 @@ static void on_committed(enum mkv_err err, void *arg)
     bool balanced;
 
     if (answered(p)) return;
+    if (err == MKV_EINDEX) {
+        /* It may have reached the disk all the same.  The files stay, for the
+         * record or else the mark that the next start finds. */
+        p->result = err;
+        put_go(p, PUT_DONE);
+        return;
+    }
     if (err) {
         fail(p, err);
         return;
@@ -453,9 +495,10 @@ static void enter_undo(struct mkv_put *p)
     find_suspects(p);
     for (unsigned i = 0; i < p->mark.nreplicas; i++) {
         const struct fanout_copy *c = copy_at(p, p->mark.replicas[i]);
+        bool begun = c && c->state == COPY_READY && p->fan.streaming;
 
-        if (is_stored(p, p->mark.replicas[i]) ||
-            (c && (c->state == COPY_STORED || (c->state == COPY_READY && p->fan.streaming))))
+        if (is_stored(p, p->mark.replicas[i]) || (c && c->state == COPY_STORED) ||
+            (begun && !mkv_exchange_sent_all(c->x)))
             files.replicas[n++] = p->mark.replicas[i];
     }
     files.nreplicas = n;

@@ -1,0 +1,548 @@
+/* The verbs on one key, with three volumes and the index in this process: what
+ * no client can provoke from outside. */
+#include "mkv/config.h"
+#include "mkv/store.h"
+#include "net/block.h"
+
+#include "index_helper.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#define VOLUMES_MAX 18
+#define FILES_MAX   64
+
+/* LMDB's head page: this pwrite() stands before libc's, and fails on demand. */
+static atomic_int head_page_error;
+
+ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
+{
+    if (at < 8192 && len < 4096 && atomic_load(&head_page_error)) {
+        errno = atomic_load(&head_page_error);
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, data, len, at);
+}
+
+/* ---- volumes ------------------------------------------------------------------- */
+
+/* Keeps names, no contents, in the same loop. */
+struct toy_volume {
+    struct evhttp *http;
+    char name[32];
+    char files[FILES_MAX][256];
+    unsigned nfiles, puts, deletes;
+    int refuse_puts; /* this status instead */
+    bool unreadable;
+};
+
+struct world {
+    struct mkv_loop *loop;
+    struct mkv_config cfg;
+    struct mkv_metrics metrics;
+    struct mkv_store *store;
+    struct toy_volume volumes[VOLUMES_MAX];
+    unsigned nvolumes;
+    char dir[64];
+};
+
+static int find_file(const struct toy_volume *v, const char *path)
+{
+    for (unsigned i = 0; i < v->nfiles; i++)
+        if (strcmp(v->files[i], path) == 0) return (int)i;
+    return -1;
+}
+
+static int toy_put(struct toy_volume *v, const char *path)
+{
+    v->puts++;
+    if (v->refuse_puts) return v->refuse_puts;
+    if (find_file(v, path) < 0) {
+        assert_true(v->nfiles < FILES_MAX && strlen(path) < sizeof(v->files[0]));
+        memcpy(v->files[v->nfiles++], path, strlen(path) + 1);
+    }
+    return 201;
+}
+
+static int toy_delete(struct toy_volume *v, const char *path)
+{
+    int i = find_file(v, path);
+
+    v->deletes++;
+    if (i < 0) return 404;
+    memmove(v->files[i], v->files[--v->nfiles], sizeof(v->files[i]));
+    return 204;
+}
+
+static void on_request(struct evhttp_request *req, void *arg)
+{
+    struct toy_volume *v = arg;
+    const char *path = evhttp_request_get_uri(req);
+    struct evbuffer *value = NULL;
+    int status;
+
+    switch (evhttp_request_get_command(req)) {
+    case EVHTTP_REQ_PUT: status = toy_put(v, path); break;
+    case EVHTTP_REQ_DELETE: status = toy_delete(v, path); break;
+    default:
+        status = v->unreadable ? 500 : find_file(v, path) < 0 ? 404 : 200;
+        value = evbuffer_new();
+        if (status == 200) evbuffer_add(value, "value", 5);
+    }
+    evhttp_send_reply(req, status, "Toy", value);
+    if (value) evbuffer_free(value);
+}
+
+static void start_volume(struct world *w, struct toy_volume *v)
+{
+    struct evhttp_bound_socket *bound;
+    struct sockaddr_in at;
+    socklen_t len = sizeof(at);
+
+    v->http = evhttp_new(mkv_loop_base(w->loop));
+    evhttp_set_allowed_methods(v->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
+                                            EVHTTP_REQ_DELETE);
+    evhttp_set_gencb(v->http, on_request, v);
+    bound = evhttp_bind_socket_with_handle(v->http, "127.0.0.1", 0);
+    assert_non_null(bound);
+    assert_int_equal(
+        getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&at, &len), 0);
+    snprintf(v->name, sizeof(v->name), "127.0.0.1:%u", ntohs(at.sin_port));
+}
+
+/* ---- the world ------------------------------------------------------------------- */
+
+static void open_store(struct world *w)
+{
+    char why[256];
+
+    if (mkv_store_open(&w->store, w->loop, &w->cfg, &w->metrics, "127.0.0.1:1", why, sizeof(why)))
+        fail_msg("open: %s", why);
+}
+
+static void begin(struct world *w, unsigned nvolumes, const char *replicas)
+{
+    char list[VOLUMES_MAX * sizeof(w->volumes[0].name)];
+    size_t len = 0;
+
+    memset(w, 0, sizeof(*w));
+    atomic_store(&head_page_error, 0);
+    assert_int_equal(mkv_loop_open(&w->loop), MKV_OK);
+    w->nvolumes = nvolumes;
+    for (unsigned i = 0; i < nvolumes; i++) {
+        start_volume(w, &w->volumes[i]);
+        len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? "," : "",
+                                w->volumes[i].name);
+    }
+    snprintf(w->dir, sizeof(w->dir), "%s/mkv-store-XXXXXX",
+             access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+    assert_non_null(mkdtemp(w->dir));
+    char *argv[] = {"mkv-server", "-db", w->dir, "-volumes", list, "-replicas", (char *)replicas,
+                    "-probe-ttl", "0", "-db-size", "64M", "-voltimeout", "20s"};
+    assert_int_equal(mkv_config_parse(&w->cfg, MKV_PROGRAM_SERVER, 13, argv), MKV_CONFIG_RUN);
+    open_store(w);
+}
+
+static void finish(struct world *w)
+{
+    mkv_store_close(w->store);
+    for (unsigned i = 0; i < w->nvolumes; i++) evhttp_free(w->volumes[i].http);
+    mkv_config_clear(&w->cfg);
+    mkv_loop_close(w->loop);
+    remove_tree(w->dir);
+}
+
+static struct toy_volume *volume_called(struct world *w, struct mkv_slice name)
+{
+    for (unsigned i = 0; i < w->nvolumes; i++)
+        if (mkv_slice_eq(name, mkv_slice_of(w->volumes[i].name))) return &w->volumes[i];
+    fail_msg("no such volume");
+    return NULL;
+}
+
+/* The volumes in placement order of key. */
+static void by_placement(struct world *w, const char *key, struct toy_volume **ordered)
+{
+    struct mkv_replica places[VOLUMES_MAX];
+
+    mkv_place(text(key), w->cfg.volumes, w->nvolumes, 10, places);
+    for (unsigned i = 0; i < w->nvolumes; i++)
+        ordered[i] = volume_called(w, w->cfg.volumes[places[i].volume]);
+}
+
+static unsigned all_files(const struct world *w)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < w->nvolumes; i++) n += w->volumes[i].nfiles;
+    return n;
+}
+
+#define run_until(w, condition)                                                                   \
+    do {                                                                                          \
+        for (time_t end_ = time(NULL) + 30; !(condition);) {                                      \
+            mkv_loop_turn((w)->loop);                                                             \
+            if (time(NULL) > end_) fail_msg("never: %s", #condition);                             \
+        }                                                                                         \
+    } while (0)
+
+/* ---- a write ---------------------------------------------------------------------- */
+
+struct write {
+    struct mkv_put *put;
+    const char *value;
+    bool inside, cancel_at_ready, leave_open, hold;
+    unsigned ready, done;
+    enum mkv_err err;
+    unsigned nreplicas;
+};
+
+static void send_value(struct write *wr)
+{
+    const struct mkv_bytes all = {(const uint8_t *)wr->value, strlen(wr->value), NULL};
+
+    if (all.len) mkv_put_body(wr->put, all);
+    if (!wr->leave_open) mkv_put_end(wr->put);
+}
+
+static void on_ready(void *arg)
+{
+    struct write *wr = arg;
+
+    assert_false(wr->inside);
+    wr->ready++;
+    if (wr->cancel_at_ready) {
+        mkv_put_cancel(wr->put);
+        return;
+    }
+    if (!wr->hold) send_value(wr);
+}
+
+static void on_drained(void *arg)
+{
+    (void)arg;
+}
+
+static void on_put(enum mkv_err err, const struct mkv_record *stored, void *arg)
+{
+    struct write *wr = arg;
+
+    assert_false(wr->inside);
+    wr->done++;
+    wr->err = err;
+    wr->nreplicas = stored ? stored->nreplicas : 0;
+}
+
+static enum mkv_err start_put(struct world *w, struct write *wr, const char *key, bool replace)
+{
+    static const struct mkv_put_events events = {on_ready, on_drained, on_put};
+    const struct mkv_put_options opt = {.key = text(key),
+                                        .length = (int64_t)strlen(wr->value),
+                                        .replace = replace,
+                                        .allow_empty = true};
+    enum mkv_err err;
+
+    wr->inside = true;
+    err = mkv_put_start(&wr->put, w->store, &opt, &events, wr);
+    wr->inside = false;
+    return err;
+}
+
+static void write_value(struct world *w, struct write *wr, const char *key, bool replace)
+{
+    assert_int_equal(start_put(w, wr, key, replace), MKV_OK);
+    run_until(w, wr->done);
+}
+
+static void put_well(struct world *w, const char *key)
+{
+    struct write wr = {.value = "value"};
+
+    write_value(w, &wr, key, false);
+    assert_int_equal(wr.err, MKV_OK);
+}
+
+static enum mkv_err read_record(struct world *w, const char *key, struct mkv_record *rec)
+{
+    mkv_record_init(rec);
+    return mkv_index_get(mkv_store_index(w->store), text(key), rec, NULL, NULL);
+}
+
+static uint64_t marks(struct world *w)
+{
+    struct mkv_index_stats stats;
+
+    mkv_index_stats(mkv_store_index(w->store), &stats);
+    return stats.writing;
+}
+
+/* ---- the index fails ----------------------------------------------------------------- */
+
+struct removal {
+    bool inside;
+    unsigned done;
+    enum mkv_err err;
+};
+
+static void on_removed(enum mkv_err err, void *arg)
+{
+    struct removal *r = arg;
+
+    assert_false(r->inside);
+    r->done++;
+    r->err = err;
+}
+
+typedef enum mkv_err verb(struct mkv_store *, struct mkv_slice, struct mkv_remove **, mkv_done *,
+                          void *);
+
+/* By a write whose mark is on the disk, and whose commit fails. */
+static void break_index(struct world *w, const char *key, bool replace)
+{
+    struct write wr = {.value = "new", .hold = true};
+
+    assert_int_equal(start_put(w, &wr, key, replace), MKV_OK);
+    run_until(w, wr.ready && marks(w) == 1);
+    atomic_store(&head_page_error, EIO);
+    send_value(&wr);
+    run_until(w, wr.done);
+    assert_int_equal(wr.err, MKV_EINDEX);
+    atomic_store(&head_page_error, 0);
+}
+
+/* A broken index refuses at once; whoever asked still hears later. */
+static void refusals_come_later(void **state)
+{
+    static verb *const verbs[] = {mkv_store_delete, mkv_store_unlink};
+    struct write wr = {.value = "value"};
+    struct world w;
+
+    (void)state;
+    begin(&w, 3, "3");
+    put_well(&w, "/key");
+    break_index(&w, "/other", false);
+    for (size_t i = 0; i < COUNT(verbs); i++) {
+        struct removal r = {.inside = true};
+        struct mkv_remove *removal;
+
+        assert_int_equal(verbs[i](w.store, text("/key"), &removal, on_removed, &r), MKV_OK);
+        r.inside = false;
+        run_until(&w, r.done);
+        assert_int_equal(r.err, MKV_EINDEX);
+    }
+    write_value(&w, &wr, "/key", true);
+    assert_int_equal(wr.err, MKV_EINDEX);
+    assert_int_equal(wr.done, 1);
+    assert_int_equal(mkv_store_busy(w.store), 0);
+    finish(&w);
+}
+
+/* Closed in the same turn: nobody is called back. */
+static void a_refusal_is_dropped_at_close(void **state)
+{
+    struct removal r = {.inside = true};
+    struct mkv_remove *removal;
+    struct world w;
+
+    (void)state;
+    begin(&w, 3, "3");
+    put_well(&w, "/key");
+    break_index(&w, "/other", false);
+    assert_int_equal(mkv_store_delete(w.store, text("/key"), &removal, on_removed, &r), MKV_OK);
+    finish(&w);
+    assert_int_equal(r.done, 0);
+}
+
+/* A commit that failed may have reached the disk: its files are not deleted
+ * before the next start has seen whether it did. */
+static void a_doubtful_commit_leaves_its_files(void **state)
+{
+    struct mkv_record rec;
+    struct world w;
+
+    (void)state;
+    begin(&w, 3, "3");
+    put_well(&w, "/key");
+    break_index(&w, "/key", true);
+    assert_int_equal(all_files(&w), 6);
+    mkv_store_close(w.store);
+    open_store(&w);
+    assert_int_equal(read_record(&w, "/key", &rec), MKV_OK);
+    assert_int_equal(rec.generation, 0);
+    run_until(&w, all_files(&w) == 3); /* the sweeper takes what no record names */
+    assert_int_equal(marks(&w), 0);
+    finish(&w);
+}
+
+/* ---- writes ---------------------------------------------------------------------------- */
+
+/* Complete with its head: volumes may have stored it before its end was said. */
+static void an_empty_value(void **state)
+{
+    struct write wr = {.value = ""};
+    struct mkv_record rec;
+    struct world w;
+
+    (void)state;
+    begin(&w, 4, "3");
+    write_value(&w, &wr, "/empty", false);
+    assert_int_equal(wr.err, MKV_OK);
+    assert_int_equal(wr.nreplicas, 3);
+    assert_int_equal(read_record(&w, "/empty", &rec), MKV_OK);
+    assert_int_equal(rec.size, 0);
+    assert_int_equal(all_files(&w), 3);
+    finish(&w);
+}
+
+/* A front that was paused behind the last byte says the end late: by then the
+ * volumes have answered. */
+static void an_end_that_comes_late(void **state)
+{
+    static const char *const values[] = {"", "value"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(values); i++) {
+        struct write wr = {.value = values[i], .leave_open = true};
+        struct mkv_record rec;
+        struct world w;
+
+        begin(&w, 3, "3");
+        assert_int_equal(start_put(&w, &wr, "/key", false), MKV_OK);
+        run_until(&w, wr.ready && all_files(&w) == 3);
+        for (unsigned n = 0; n < 5; n++) mkv_loop_turn(w.loop); /* their answers arrive */
+        assert_int_equal(wr.done, 0);
+        mkv_put_end(wr.put);
+        run_until(&w, wr.done);
+        assert_int_equal(wr.err, MKV_OK);
+        assert_int_equal(all_files(&w), 3);
+        assert_int_equal(read_record(&w, "/key", &rec), MKV_OK);
+        assert_true(rec.has_md5);
+        assert_int_equal(rec.size, strlen(values[i]));
+        finish(&w);
+    }
+}
+
+static void an_empty_value_cancelled(void **state)
+{
+    struct write wr = {.value = "", .leave_open = true};
+    struct mkv_record rec;
+    struct world w;
+
+    (void)state;
+    begin(&w, 4, "3");
+    assert_int_equal(start_put(&w, &wr, "/empty", false), MKV_OK);
+    run_until(&w, wr.ready && all_files(&w) == 3);
+    for (unsigned i = 0; i < 5; i++) mkv_loop_turn(w.loop);
+    mkv_put_cancel(wr.put);
+    run_until(&w, mkv_store_busy(w.store) == 0);
+    assert_int_equal(wr.done, 0);
+    assert_int_equal(read_record(&w, "/empty", &rec), MKV_ENOKEY);
+    run_until(&w, all_files(&w) == 0);
+    finish(&w);
+}
+
+static void cancelled_before_the_body(void **state)
+{
+    struct write wr = {.value = "value", .cancel_at_ready = true};
+    struct mkv_record rec;
+    struct world w;
+
+    (void)state;
+    begin(&w, 3, "3");
+    assert_int_equal(start_put(&w, &wr, "/key", false), MKV_OK);
+    run_until(&w, mkv_store_busy(w.store) == 0);
+    assert_int_equal(wr.done, 0);
+    assert_int_equal(read_record(&w, "/key", &rec), MKV_ENOKEY);
+    assert_int_equal(all_files(&w) + marks(&w), 0);
+    put_well(&w, "/key");
+    finish(&w);
+}
+
+/* The whole body is with the volumes, which may still be storing it: deleting
+ * it at once could come too early. */
+static void cancelled_behind_the_last_byte(void **state)
+{
+    struct write wr = {.value = "value", .leave_open = true};
+    struct mkv_garbage g;
+    struct world w;
+    int64_t now;
+
+    (void)state;
+    begin(&w, 3, "3");
+    assert_int_equal(start_put(&w, &wr, "/key", false), MKV_OK);
+    run_until(&w, wr.ready);
+    now = (int64_t)time(NULL);
+    mkv_loop_settle(w.loop); /* the body goes to the kernel, no volume has read it */
+    mkv_put_cancel(wr.put);
+    run_until(&w, mkv_store_busy(w.store) == 0);
+    assert_int_equal(w.volumes[0].deletes + w.volumes[1].deletes + w.volumes[2].deletes, 0);
+    assert_int_equal(mkv_index_garbage_next(mkv_store_index(w.store), INT64_MIN, 0, INT64_MAX, &g),
+                     MKV_OK);
+    assert_int_equal(g.files.nreplicas, 3);
+    assert_true(g.due >= now + 20);
+    finish(&w);
+}
+
+/* ---- repairs ------------------------------------------------------------------------------ */
+
+/* A mark holds 16 volumes: one that failed makes room for the next. */
+static void sixteen_replicas_and_a_failure(void **state)
+{
+    struct write wr = {.value = "value"};
+    struct toy_volume *ordered[VOLUMES_MAX];
+    struct world w;
+
+    (void)state;
+    begin(&w, 18, "16");
+    by_placement(&w, "/key", ordered);
+    ordered[3]->refuse_puts = 507;
+    write_value(&w, &wr, "/key", false);
+    assert_int_equal(wr.err, MKV_OK);
+    assert_int_equal(wr.nreplicas, 16);
+    assert_int_equal(ordered[3]->nfiles + ordered[17]->nfiles, 0);
+    assert_int_equal(all_files(&w), 16);
+    assert_int_equal(w.metrics.puts_repaired, 1);
+    finish(&w);
+}
+
+/* The only volume left gets its copy from the second source. */
+static void a_source_that_can_not_be_read(void **state)
+{
+    struct write wr = {.value = "value"};
+    struct toy_volume *ordered[VOLUMES_MAX];
+    struct world w;
+
+    (void)state;
+    begin(&w, 4, "3");
+    by_placement(&w, "/key", ordered);
+    ordered[0]->unreadable = true;
+    ordered[2]->refuse_puts = 500;
+    write_value(&w, &wr, "/key", false);
+    assert_int_equal(wr.err, MKV_OK);
+    assert_int_equal(wr.nreplicas, 3);
+    assert_int_equal(ordered[3]->nfiles, 1);
+    finish(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refusals_come_later),
+        cmocka_unit_test(a_refusal_is_dropped_at_close),
+        cmocka_unit_test(a_doubtful_commit_leaves_its_files),
+        cmocka_unit_test(an_empty_value),
+        cmocka_unit_test(an_end_that_comes_late),
+        cmocka_unit_test(an_empty_value_cancelled),
+        cmocka_unit_test(cancelled_before_the_body),
+        cmocka_unit_test(cancelled_behind_the_last_byte),
+        cmocka_unit_test(sixteen_replicas_and_a_failure),
+        cmocka_unit_test(a_source_that_can_not_be_read),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
