@@ -181,3 +181,36 @@ uint64_t s3_crc_plain(enum s3_crc kind, uint64_t sum, const void *data, size_t l
 
     return look_up(c, sum ^ c->all_ones, data, len) ^ c->all_ones;
 }
+
+/* ---- joining -----------------------------------------------------------------
+ *
+ * Behind it, len_b bytes multiply a by x^(8 * len_b), modulo the polynomial.
+ * Reflected, x^0 is the highest bit, and times x is a shift to the right. */
+
+static uint64_t times_x(const struct crc *c, uint64_t a)
+{
+    return a >> 1 ^ (a & 1 ? c->table[0][128] : 0); /* of the highest bit: the polynomial */
+}
+
+static uint64_t times(const struct crc *c, uint64_t a, uint64_t b)
+{
+    uint64_t bit = c->all_ones ^ c->all_ones >> 1, product = 0;
+
+    for (; bit; bit >>= 1) {
+        if (a & bit) product ^= b;
+        b = times_x(c, b);
+    }
+    return product;
+}
+
+uint64_t s3_crc_join(enum s3_crc kind, uint64_t a, uint64_t b, uint64_t len_b)
+{
+    const struct crc *c = &crcs[kind];
+    uint64_t power = (c->all_ones ^ c->all_ones >> 1) >> 8; /* x^8: one byte */
+
+    for (; len_b; len_b >>= 1) {
+        if (len_b & 1) a = times(c, a, power);
+        power = times(c, power, power);
+    }
+    return a ^ b;
+}
