@@ -195,6 +195,12 @@ static struct mkv_slice trimmed(struct mkv_slice s)
     return s;
 }
 
+static struct mkv_slice text_of_field(const struct s3_body *b)
+{
+    if (b->text_len == b->field_from) return mkv_slice("", 0);
+    return trimmed(mkv_slice(b->text + b->field_from, b->text_len - b->field_from));
+}
+
 static struct mkv_slice unquoted(struct mkv_slice s)
 {
     if (s.len >= 2 && s.data[0] == '"' && s.data[s.len - 1] == '"')
@@ -214,15 +220,10 @@ static bool set_number(struct entry *e, struct mkv_slice text)
 /* False where the text is not what the field takes, or the field comes twice. */
 static bool end_field(struct s3_body *b)
 {
-    static const char nothing[] = "";
     struct entry *e = b->nentries ? &b->entries[b->nentries - 1] : NULL;
-    struct mkv_slice text = trimmed(b->text_len > b->field_from
-                                        ? mkv_slice(b->text + b->field_from, b->text_len - b->field_from)
-                                        : mkv_slice(nothing, 0));
-    struct mkv_slice etag = unquoted(text);
-    size_t at = b->text ? (size_t)(text.data - b->text) : 0;
+    struct mkv_slice text = text_of_field(b), etag = unquoted(text);
+    size_t at = text.len ? (size_t)(text.data - b->text) : b->field_from;
 
-    if (!text.len) at = b->field_from;
     switch (b->field) {
     case FIELD_QUIET:
         b->quiet = mkv_slice_ieq(text, MKV_SLICE("true"));
