@@ -132,6 +132,8 @@ static enum s3_error head_byte(struct s3_chunked *c, char byte)
     }
     if (byte == '\r')
         c->ends = 1;
+    else if (byte == '\n')
+        return bad(c, S3_INVALID_REQUEST, "A chunk's first line ends with LF alone.");
     else if (c->line_len == sizeof(c->line))
         return bad(c, S3_INVALID_REQUEST, "A chunk's first line is too long.");
     else

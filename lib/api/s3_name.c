@@ -109,7 +109,7 @@ enum s3_error s3_name_split(struct mkv_slice path, struct mkv_slice host, struct
         *out = (struct s3_name){bucket, path, true};
     } else {
         split_slash(path, out);
-        if (!out->bucket.len && out->key.len) return S3_INVALID_URI; /* "//key" */
+        if (!out->bucket.len && path.len) return S3_INVALID_URI; /* "//key" */
     }
     return check(out);
 }

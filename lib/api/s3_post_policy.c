@@ -99,8 +99,7 @@ static enum s3_error invalid(struct policy *p, const char *why)
     return s3_sign_fail(p->out, S3_INVALID_POLICY_DOCUMENT, why);
 }
 
-/* name: of the field.  A starts-with of a Content-Type may hold several, apart
- * by commas; each must begin so. */
+/* name: of the field.  One that was not sent has no bytes. */
 static enum s3_error compare(struct policy *p, struct mkv_slice name, struct mkv_slice value,
                              bool begins)
 {
@@ -133,14 +132,14 @@ static bool length_of(const json_t *value, uint64_t *out)
 
 static enum s3_error condition_array(struct policy *p, const json_t *c)
 {
-    struct mkv_slice operator= text_of(json_array_get(c, 0));
+    struct mkv_slice verb = text_of(json_array_get(c, 0));
     struct mkv_slice name = text_of(json_array_get(c, 1));
     struct mkv_slice value = text_of(json_array_get(c, 2));
-    bool begins = mkv_slice_ieq(operator, MKV_SLICE("starts-with"));
+    bool begins = mkv_slice_ieq(verb, MKV_SLICE("starts-with"));
     uint64_t min, max;
 
     if (json_array_size(c) != 3) return invalid(p, "A condition of the policy is malformed.");
-    if (mkv_slice_ieq(operator, MKV_SLICE("content-length-range"))) {
+    if (mkv_slice_ieq(verb, MKV_SLICE("content-length-range"))) {
         if (!length_of(json_array_get(c, 1), &min) || !length_of(json_array_get(c, 2), &max) ||
             min > max)
             return invalid(p, "The policy's content-length-range is malformed.");
@@ -148,7 +147,7 @@ static enum s3_error condition_array(struct policy *p, const json_t *c)
         if (max < p->limits->max) p->limits->max = max;
         return S3_OK;
     }
-    if (!begins && !mkv_slice_ieq(operator, MKV_SLICE("eq")))
+    if (!begins && !mkv_slice_ieq(verb, MKV_SLICE("eq")))
         return invalid(p, "The policy names an unknown kind of condition.");
     if (name.len < 2 || name.data[0] != '$')
         return invalid(p, "A condition of the policy is malformed.");

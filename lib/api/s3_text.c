@@ -99,7 +99,7 @@ void s3_iso_date(char out[S3_ISO_DATE_LEN + 1], int64_t when)
     strftime(out, S3_ISO_DATE_LEN + 1, "%Y-%m-%dT%H:%M:%S.000Z", &tm);
 }
 
-/* What a date's text is matched against: 'Y', 'M', 'D', 'h', 'm', 's' stand for
+/* What a date's text is matched against: 'Y', 'N', 'D', 'h', 'm', 's' stand for
  * a digit, 'b' for a letter of the month's name, '_' for a digit or a space,
  * '?' for any byte; everything else for itself. */
 struct parsed {
@@ -112,7 +112,7 @@ static int *number_of(struct parsed *p, char kind)
 {
     switch (kind) {
     case 'Y': return &p->year;
-    case 'M': return &p->month;
+    case 'N': return &p->month;
     case 'D':
     case '_': return &p->day;
     case 'h': return &p->hour;
@@ -173,7 +173,7 @@ bool s3_parse_amz_date(struct mkv_slice in, int64_t *when)
 {
     struct parsed p;
 
-    return match(in, "YYYYMMDDThhmmssZ", &p) && join_time(&p, when);
+    return match(in, "YYYYNNDDThhmmssZ", &p) && join_time(&p, when);
 }
 
 bool s3_parse_iso_date(struct mkv_slice in, int64_t *when)
@@ -183,7 +183,7 @@ bool s3_parse_iso_date(struct mkv_slice in, int64_t *when)
     size_t i = seconds_end;
 
     if (in.len <= seconds_end ||
-        !match(mkv_slice(in.data, seconds_end), "YYYY-MM-DDThh:mm:ss", &p))
+        !match(mkv_slice(in.data, seconds_end), "YYYY-NN-DDThh:mm:ss", &p))
         return false;
     if (in.data[i] == '.') {
         size_t digits = 0;
@@ -200,13 +200,14 @@ bool s3_parse_http_date(struct mkv_slice in, int64_t *when)
     const char *comma = in.len ? memchr(in.data, ',', in.len) : NULL;
     struct parsed p;
 
-    if (comma && in.len != sizeof("Sun, 06 Nov 1994 08:49:37 GMT") - 1) {
+    if (comma && comma - in.data > 3) {
         /* "Sunday, 06-Nov-94 08:49:37 GMT": the day's name has any length */
         size_t name = (size_t)(comma - in.data);
 
         if (!match(mkv_slice(comma, in.len - name), ", DD-bbb-YY hh:mm:ss GMT", &p)) return false;
         p.year += p.year >= 70 ? 1900 : 2000;
     } else if (!match(in, "???, DD bbb YYYY hh:mm:ss GMT", &p) &&
+               !match(in, "???, DD bbb YYYY hh:mm:ss +0000", &p) &&
                !match(in, "??? bbb _D hh:mm:ss YYYY", &p)) {
         return false;
     }

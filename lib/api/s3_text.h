@@ -36,7 +36,8 @@ bool s3_parse_amz_date(struct mkv_slice in, int64_t *when);
 /* "2013-05-24T00:00:00Z", with or without a fraction, which is dropped. */
 bool s3_parse_iso_date(struct mkv_slice in, int64_t *when);
 /* The three forms of RFC 9110: IMF-fixdate, RFC 850 (years 70 to 99 lie in the
- * last century), asctime.  The day's name is not looked at. */
+ * last century), asctime; and the first with "+0000" for "GMT", which s3cmd
+ * sends.  The day's name is not looked at. */
 bool s3_parse_http_date(struct mkv_slice in, int64_t *when);
 
 #endif
