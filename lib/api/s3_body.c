@@ -62,6 +62,7 @@ static void fail(struct s3_body *b, enum s3_error err)
 
 /* ---- elements --------------------------------------------------------------------- */
 
+/* clang-format off */
 static const struct {
     const char *root, *entry;
     size_t entries_max, max;
@@ -70,6 +71,7 @@ static const struct {
     [S3_BODY_COMPLETE] = {"CompleteMultipartUpload", "Part", S3_BODY_PARTS_MAX, S3_BODY_MAX},
     [S3_BODY_CREATE_BUCKET] = {"CreateBucketConfiguration", NULL, 0, S3_BODY_SMALL_MAX},
 };
+/* clang-format on */
 
 static const struct {
     enum s3_body_kind kind;
@@ -372,7 +374,10 @@ enum s3_error s3_body_end(struct s3_body *b, struct s3_body_result *out)
         if (!b->nentries) return b->err = S3_MALFORMED_XML;
         if (!give_entries(b)) return b->err = S3_INTERNAL_ERROR;
     }
-    *out = (struct s3_body_result){.quiet = b->quiet, .objects = b->objects, .parts = b->parts,
-                                   .n = b->nentries, .location = slice_of(b, b->location)};
+    *out = (struct s3_body_result){.quiet = b->quiet,
+                                   .objects = b->objects,
+                                   .parts = b->parts,
+                                   .n = b->nentries,
+                                   .location = slice_of(b, b->location)};
     return S3_OK;
 }

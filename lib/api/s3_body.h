@@ -18,8 +18,8 @@
 
 /* 1,000 keys of 1,024 bytes, or 10,000 parts with a SHA256 each, take more than
  * 1 MB with their tags: hence 4. */
-#define S3_BODY_MAX        (4 * 1024 * 1024)
-#define S3_BODY_SMALL_MAX  (64 * 1024) /* of CreateBucketConfiguration */
+#define S3_BODY_MAX         (4 * 1024 * 1024)
+#define S3_BODY_SMALL_MAX   (64 * 1024) /* of CreateBucketConfiguration */
 #define S3_BODY_OBJECTS_MAX 1000
 #define S3_BODY_PARTS_MAX   10000
 #define S3_BODY_TEXT_MAX    4096 /* bytes of one element's text */
@@ -33,8 +33,8 @@ struct s3_body_object {
 };
 
 struct s3_body_part {
-    unsigned number;       /* 1 to 10,000 */
-    struct mkv_slice etag; /* without quotes */
+    unsigned number;                   /* 1 to 10,000 */
+    struct mkv_slice etag;             /* without quotes */
     struct s3_checksum_value checksum; /* kind NONE: none */
 };
 

@@ -7,6 +7,7 @@
 
 #define PARTS_MAX 10000
 
+/* clang-format off */
 static const struct {
     size_t len;
     struct mkv_slice name, header, element;
@@ -24,6 +25,7 @@ static const struct {
                             TEXT("ChecksumSHA256")},
 #undef TEXT
 };
+/* clang-format on */
 
 /* ---- names --------------------------------------------------------------------- */
 
@@ -198,6 +200,7 @@ static void put_big_endian(uint8_t *out, uint64_t value, size_t len)
         out[i - 1] = (uint8_t)value;
 }
 
+/* Of the longer ones, which are no numbers, the last eight bytes. */
 static uint64_t get_big_endian(const uint8_t *in, size_t len)
 {
     uint64_t value = 0;
@@ -260,11 +263,8 @@ void s3_checksum_join(struct s3_checksum_value *a, const struct s3_checksum_valu
                       uint64_t len_b)
 {
     size_t len = kinds[a->kind].len;
+    uint64_t sum_a = get_big_endian(a->bytes, len), sum_b = get_big_endian(b->bytes, len);
     enum s3_crc crc;
 
-    if (!is_crc(a->kind, &crc)) return;
-    put_big_endian(a->bytes,
-                   s3_crc_join(crc, get_big_endian(a->bytes, len), get_big_endian(b->bytes, len),
-                               len_b),
-                   len);
+    if (is_crc(a->kind, &crc)) put_big_endian(a->bytes, s3_crc_join(crc, sum_a, sum_b, len_b), len);
 }

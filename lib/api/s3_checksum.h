@@ -31,15 +31,15 @@ enum s3_checksum {
 struct s3_checksum_value {
     enum s3_checksum kind;
     uint8_t bytes[S3_CHECKSUM_MAX]; /* s3_checksum_len(kind) of them; CRCs big-endian */
-    unsigned parts;                 /* composite of so many parts' sums; 0: of the bytes themselves */
+    unsigned parts; /* composite of so many parts' sums; 0: of the bytes themselves */
 };
 
 /* ---- names ---- */
 
-size_t s3_checksum_len(enum s3_checksum kind);              /* 4, 4, 8, 20, 32; 0 for none    */
-struct mkv_slice s3_checksum_name(enum s3_checksum kind);   /* "CRC32C"; "" for none          */
-struct mkv_slice s3_checksum_header(enum s3_checksum kind); /* "x-amz-checksum-crc32c"        */
-struct mkv_slice s3_checksum_element(enum s3_checksum kind);/* "ChecksumCRC32C", as XML has it */
+size_t s3_checksum_len(enum s3_checksum kind);               /* 4, 4, 8, 20, 32; 0 for none    */
+struct mkv_slice s3_checksum_name(enum s3_checksum kind);    /* "CRC32C"; "" for none          */
+struct mkv_slice s3_checksum_header(enum s3_checksum kind);  /* "x-amz-checksum-crc32c"        */
+struct mkv_slice s3_checksum_element(enum s3_checksum kind); /* "ChecksumCRC32C", as XML has it */
 
 /* Of the value of x-amz-sdk-checksum-algorithm or x-amz-checksum-algorithm, in
  * either case.  False where it is none of the five. */

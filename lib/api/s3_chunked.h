@@ -19,23 +19,23 @@
 #include "api/s3_error.h"
 #include "api/s3_sign.h"
 
-#define S3_CHUNK_LINE_MAX   128        /* bytes of a chunk's first line */
-#define S3_TRAILER_MAX      (8 * 1024) /* bytes of all trailer lines    */
-#define S3_TRAILERS_MAX     16         /* trailer lines                 */
+#define S3_CHUNK_LINE_MAX 128        /* bytes of a chunk's first line */
+#define S3_TRAILER_MAX    (8 * 1024) /* bytes of all trailer lines    */
+#define S3_TRAILERS_MAX   16         /* trailer lines                 */
 
 enum s3_chunk_step {
-    S3_CHUNK_HEAD,    /* the line with the size                                     */
-    S3_CHUNK_DATA,    /* payload, handed out and hashed                             */
-    S3_CHUNK_DATA_END,/* the CRLF behind it; then the signature is compared         */
-    S3_CHUNK_TRAILER, /* lines after the last chunk, up to an empty one             */
-    S3_CHUNK_LAST,    /* all is said; one more CRLF may come, as minio-go sends it  */
-    S3_CHUNK_BAD      /* what is wrong stands in err and why                        */
+    S3_CHUNK_HEAD,     /* the line with the size                                     */
+    S3_CHUNK_DATA,     /* payload, handed out and hashed                             */
+    S3_CHUNK_DATA_END, /* the CRLF behind it; then the signature is compared         */
+    S3_CHUNK_TRAILER,  /* lines after the last chunk, up to an empty one             */
+    S3_CHUNK_LAST,     /* all is said; one more CRLF may come, as minio-go sends it  */
+    S3_CHUNK_BAD       /* what is wrong stands in err and why                        */
 };
 
 struct s3_chunked {
     enum s3_chunk_step step;
     bool is_signed, has_trailer;
-    const struct s3_signature *signature; /* borrowed: outlives this; NULL: signatures are not compared */
+    const struct s3_signature *signature; /* borrowed: outlives this; NULL: none is compared */
     char previous[2 * MKV_SHA256_LEN + 1];
     uint8_t expected[MKV_SHA256_LEN]; /* what the chunk's first line says         */
     struct mkv_digest *hash;          /* owned: of the chunk's payload so far     */
@@ -43,7 +43,7 @@ struct s3_chunked {
     unsigned ends;                    /* bytes of a CRLF seen                     */
     char line[S3_CHUNK_LINE_MAX];
     size_t line_len;
-    char *trailer; /* owned: the lines, as "name:value\n" with small letters */
+    char *trailer;                    /* owned: the lines, as "name:value\n" with small letters */
     size_t trailer_len, trailer_line; /* trailer_line: where the current one begins */
     bool trailer_verified;
     struct mkv_header trailers[S3_TRAILERS_MAX]; /* into trailer; valid after S3_CHUNK_LAST */

@@ -6,6 +6,7 @@
 bool s3_conditions_find(const struct mkv_header *headers, size_t n, bool copy_source,
                         struct s3_conditions *out)
 {
+    /* clang-format off */
     const struct {
         struct mkv_slice name, copy_name;
         struct mkv_slice *value;
@@ -20,6 +21,7 @@ bool s3_conditions_find(const struct mkv_header *headers, size_t n, bool copy_so
         {MKV_SLICE("if-range"), MKV_SLICE(""), &out->if_range},
         {MKV_SLICE("range"), MKV_SLICE(""), &out->range},
     };
+    /* clang-format on */
 
     memset(out, 0, sizeof(*out));
     for (size_t i = 0; i < n; i++) {

@@ -35,14 +35,17 @@ bool s3_conditions_find(const struct mkv_header *headers, size_t n, bool copy_so
 
 /* For GET and HEAD: S3_OK, S3_NOT_MODIFIED, S3_PRECONDITION_FAILED.  A date
  * that is none is ignored. */
-enum s3_error s3_conditions_read(const struct s3_conditions *c, const struct s3_object *o) MKV_MUSTUSE;
+enum s3_error s3_conditions_read(const struct s3_conditions *c,
+                                 const struct s3_object *o) MKV_MUSTUSE;
 
 /* For the source of a copy: S3_OK or S3_PRECONDITION_FAILED (never 304). */
-enum s3_error s3_conditions_copy(const struct s3_conditions *c, const struct s3_object *o) MKV_MUSTUSE;
+enum s3_error s3_conditions_copy(const struct s3_conditions *c,
+                                 const struct s3_object *o) MKV_MUSTUSE;
 
 /* For PUT, DELETE and Complete; o is NULL where there is no object.  S3_OK,
  * S3_PRECONDITION_FAILED, S3_NO_SUCH_KEY (If-Match of nothing). */
-enum s3_error s3_conditions_write(const struct s3_conditions *c, const struct s3_object *o) MKV_MUSTUSE;
+enum s3_error s3_conditions_write(const struct s3_conditions *c,
+                                  const struct s3_object *o) MKV_MUSTUSE;
 
 /* ---- ranges ---- */
 
@@ -63,6 +66,7 @@ enum s3_range_kind s3_range(const struct s3_conditions *c, const struct s3_objec
 
 /* x-amz-copy-source-range: only "bytes=first-last", both within the source.
  * S3_OK, S3_INVALID_ARGUMENT, S3_INVALID_RANGE. */
-enum s3_error s3_copy_range(struct mkv_slice value, uint64_t size, struct s3_range *out) MKV_MUSTUSE;
+enum s3_error s3_copy_range(struct mkv_slice value, uint64_t size,
+                            struct s3_range *out) MKV_MUSTUSE;
 
 #endif

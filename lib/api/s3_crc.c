@@ -14,9 +14,9 @@
 #include <immintrin.h>
 #endif
 
-#define BIT(i, n, value) ((i) >> (n) & 1 ? UINT64_C(value) : 0)
+#define BIT(i, n, value) (((i) >> (n)) % 2 ? UINT64_C(value) : 0)
 #define ENTRY(i, a, b, c, d, e, f, g, h)                                                           \
-    (BIT(i, 7, a) ^ BIT(i, 6, b) ^ BIT(i, 5, c) ^ BIT(i, 4, d) ^ BIT(i, 3, e) ^ BIT(i, 2, f) ^      \
+    (BIT(i, 7, a) ^ BIT(i, 6, b) ^ BIT(i, 5, c) ^ BIT(i, 4, d) ^ BIT(i, 3, e) ^ BIT(i, 2, f) ^     \
      BIT(i, 1, g) ^ BIT(i, 0, h))
 #define FOUR(i, ...)                                                                               \
     ENTRY(i, __VA_ARGS__), ENTRY((i) + 1, __VA_ARGS__), ENTRY((i) + 2, __VA_ARGS__),               \

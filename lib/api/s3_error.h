@@ -28,8 +28,7 @@
     X(S3_INVALID_REQUEST, 400, "InvalidRequest", "The request is not valid.")                      \
     X(S3_INVALID_URI, 400, "InvalidURI", "The path can not be decoded.")                           \
     X(S3_KEY_TOO_LONG, 400, "KeyTooLongError", "The key is longer than 1024 bytes.")               \
-    X(S3_METADATA_TOO_LARGE, 400, "MetadataTooLarge",                                              \
-      "The metadata headers take more than 2 KB.")                                                 \
+    X(S3_METADATA_TOO_LARGE, 400, "MetadataTooLarge", "The metadata headers take more than 2 KB.") \
     X(S3_METHOD_NOT_ALLOWED, 405, "MethodNotAllowed",                                              \
       "This method is not allowed on this resource.")                                              \
     X(S3_NOT_IMPLEMENTED, 501, "NotImplemented",                                                   \

@@ -14,10 +14,10 @@
 
 #include <stdbool.h>
 
-#define S3_KEYS_FILE_MAX (1024 * 1024) /* bytes               */
-#define S3_KEYS_MAX      10000         /* access keys         */
-#define S3_GRANTS_MAX    1000          /* buckets of one key  */
-#define S3_SECRET_MIN    8             /* bytes of a secret   */
+#define S3_KEYS_FILE_MAX  (1024 * 1024) /* bytes               */
+#define S3_KEYS_MAX       10000         /* access keys         */
+#define S3_GRANTS_MAX     1000          /* buckets of one key  */
+#define S3_SECRET_MIN     8             /* bytes of a secret   */
 #define S3_KEYS_ERROR_MAX 256
 
 struct s3_grant {
@@ -36,7 +36,8 @@ struct s3_keys;
 
 /* text is copied.  False, with a sentence in why (and the number of the line),
  * where it is not such a file or names no key; MKV's memory ends: the same. */
-bool s3_keys_parse(struct s3_keys **out, struct mkv_slice text, char why[S3_KEYS_ERROR_MAX]) MKV_MUSTUSE;
+bool s3_keys_parse(struct s3_keys **out, struct mkv_slice text,
+                   char why[S3_KEYS_ERROR_MAX]) MKV_MUSTUSE;
 
 /* The same of a file, which must be a plain one and readable by its owner (and
  * group) only: nobody else. */

@@ -74,8 +74,7 @@ static struct mkv_slice bucket_of_host(struct mkv_slice host, struct mkv_slice d
     host = without_port(host);
     if (!domain.len || host.len < domain.len + 2) return mkv_slice(NULL, 0);
     n = host.len - domain.len;
-    if (host.data[n - 1] != '.' ||
-        !mkv_slice_ieq(mkv_slice(host.data + n, domain.len), domain))
+    if (host.data[n - 1] != '.' || !mkv_slice_ieq(mkv_slice(host.data + n, domain.len), domain))
         return mkv_slice(NULL, 0);
     return mkv_slice(host.data, n - 1);
 }

@@ -34,8 +34,7 @@ static enum s3_error check_v4(const struct s3_signer *signer, const struct s3_po
     struct mkv_slice access, scope, secret, date = field(form, MKV_SLICE("x-amz-date"));
     enum s3_error err;
     int64_t when;
-    const char *why =
-        s3_credential(field(form, MKV_SLICE("x-amz-credential")), &access, &scope);
+    const char *why = s3_credential(field(form, MKV_SLICE("x-amz-credential")), &access, &scope);
 
     out->kind = S3_SIGN_V4_QUERY;
     if (why) return s3_sign_fail(out, S3_INVALID_ARGUMENT, why);
@@ -173,8 +172,9 @@ static bool needs_no_condition(struct mkv_slice name)
 
     return mkv_slice_ieq(name, MKV_SLICE("x-amz-signature")) ||
            mkv_slice_ieq(name, MKV_SLICE("awsaccesskeyid")) ||
-           mkv_slice_ieq(name, MKV_SLICE("signature")) || mkv_slice_ieq(name, MKV_SLICE("policy")) ||
-           mkv_slice_ieq(name, MKV_SLICE("file")) || mkv_slice_ieq(name, MKV_SLICE("bucket")) ||
+           mkv_slice_ieq(name, MKV_SLICE("signature")) ||
+           mkv_slice_ieq(name, MKV_SLICE("policy")) || mkv_slice_ieq(name, MKV_SLICE("file")) ||
+           mkv_slice_ieq(name, MKV_SLICE("bucket")) ||
            (name.len >= prefix &&
             mkv_slice_ieq(mkv_slice(name.data, prefix), MKV_SLICE("x-ignore-")));
 }
@@ -254,6 +254,6 @@ enum s3_error s3_post_check(const struct s3_signer *signer, const struct s3_post
     if (!each_once(form))
         return s3_sign_fail(out, S3_INVALID_ARGUMENT, "A field of the form comes twice.");
     err = field(form, MKV_SLICE("x-amz-signature")).data ? check_v4(signer, form, policy, out)
-                                                        : check_v2(signer, form, policy, out);
+                                                         : check_v2(signer, form, policy, out);
     return err ? err : check_policy(form, policy, out, limits);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define ALGORITHM          "AWS4-HMAC-SHA256"
+#define EMPTY_SHA256       "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define SIGNED_HEADERS_MAX 128  /* names                                       */
 #define QUERY_FIELD_MAX    2048 /* decoded bytes of one X-Amz-... of the query */
 
@@ -25,7 +26,7 @@ struct v4 {
     uint8_t signature[MKV_SHA256_LEN];
     int64_t when;
     bool presigned;
-    enum s3_error malformed; /* what to answer where a field is wrong */
+    enum s3_error malformed;  /* what to answer where a field is wrong */
     struct mkv_slice payload; /* the canonical request's last line */
 };
 
@@ -73,17 +74,19 @@ enum s3_error s3_sign_secret(const struct s3_signer *signer, struct mkv_slice ac
 static enum s3_error payload_kind(struct mkv_slice text, enum s3_payload *kind,
                                   uint8_t sha256[MKV_SHA256_LEN])
 {
+    /* clang-format off */
     static const struct {
         struct mkv_slice text;
         enum s3_payload kind;
     } names[] = {
-#define NAME(literal, its_kind) {{literal, sizeof(literal) - 1}, its_kind}
-        NAME("UNSIGNED-PAYLOAD", S3_PAYLOAD_UNSIGNED),
-        NAME("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", S3_PAYLOAD_STREAMING),
-        NAME("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", S3_PAYLOAD_STREAMING_TRAILER),
-        NAME("STREAMING-UNSIGNED-PAYLOAD-TRAILER", S3_PAYLOAD_STREAMING_UNSIGNED_TRAILER),
-#undef NAME
+#define TEXT(literal) {literal, sizeof(literal) - 1}
+        {TEXT("UNSIGNED-PAYLOAD"), S3_PAYLOAD_UNSIGNED},
+        {TEXT("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), S3_PAYLOAD_STREAMING},
+        {TEXT("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"), S3_PAYLOAD_STREAMING_TRAILER},
+        {TEXT("STREAMING-UNSIGNED-PAYLOAD-TRAILER"), S3_PAYLOAD_STREAMING_UNSIGNED_TRAILER},
+#undef TEXT
     };
+    /* clang-format on */
 
     *kind = S3_PAYLOAD_ABSENT;
     if (!text.data) return S3_OK;
@@ -133,9 +136,9 @@ static const char *split_authorization(struct mkv_slice rest, struct v4_fields *
         struct mkv_slice name;
         struct mkv_slice *value;
     } fields[] = {
-        {MKV_SLICE("Credential="), &f->credential},
+        {MKV_SLICE("Credential="),    &f->credential    },
         {MKV_SLICE("SignedHeaders="), &f->signed_headers},
-        {MKV_SLICE("Signature="), &f->signature},
+        {MKV_SLICE("Signature="),     &f->signature     },
     };
     const size_t count = sizeof(fields) / sizeof(fields[0]);
     struct mkv_slice piece;
@@ -146,12 +149,15 @@ static const char *split_authorization(struct mkv_slice rest, struct v4_fields *
         piece = trimmed(piece);
         while (i < count && !mkv_slice_begins(piece, fields[i].name))
             i++;
-        if (i == count) return "Authorization holds something other than Credential, SignedHeaders, Signature.";
+        if (i == count)
+            return "Authorization holds something other than Credential, SignedHeaders, Signature.";
         if (fields[i].value->data) return "Authorization names a field twice.";
-        *fields[i].value = mkv_slice(piece.data + fields[i].name.len, piece.len - fields[i].name.len);
+        *fields[i].value =
+            mkv_slice(piece.data + fields[i].name.len, piece.len - fields[i].name.len);
     }
     for (size_t i = 0; i < count; i++)
-        if (!fields[i].value->len) return "Authorization needs Credential, SignedHeaders and Signature.";
+        if (!fields[i].value->len)
+            return "Authorization needs Credential, SignedHeaders and Signature.";
     return NULL;
 }
 
@@ -186,8 +192,8 @@ static const char *split_query(struct mkv_slice query, struct query_fields *b, s
         !query_field(query, MKV_SLICE("X-Amz-SignedHeaders"), b->signed_headers,
                      &f->signed_headers) ||
         !query_field(query, MKV_SLICE("X-Amz-Signature"), b->signature, &f->signature))
-        return "A presigned URL needs X-Amz-Algorithm, X-Amz-Credential, X-Amz-Date, X-Amz-Expires, "
-               "X-Amz-SignedHeaders and X-Amz-Signature, each once.";
+        return "A presigned URL needs X-Amz-Algorithm, X-Amz-Credential, X-Amz-Date, "
+               "X-Amz-Expires, X-Amz-SignedHeaders and X-Amz-Signature, each once.";
     if (!mkv_slice_eq(algorithm, MKV_SLICE(ALGORITHM)))
         return "X-Amz-Algorithm only supports AWS4-HMAC-SHA256.";
     if (!mkv_slice_number(expires, S3_EXPIRES_MAX, &seconds) || seconds == 0)
@@ -256,12 +262,10 @@ static enum s3_error read_fields(const struct s3_sign_request *r, struct v4 *v,
     err = payload_kind(v->payload, &out->payload, out->sha256);
     if (err)
         return s3_sign_fail(out, err,
-                            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, one of the STREAMING-... "
-                            "names, or 64 hexadecimal digits.");
+                            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, one of the "
+                            "STREAMING-... names, or 64 hexadecimal digits.");
     if (!v->payload.data)
-        v->payload = v->presigned
-                         ? MKV_SLICE("UNSIGNED-PAYLOAD")
-                         : MKV_SLICE("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        v->payload = v->presigned ? MKV_SLICE("UNSIGNED-PAYLOAD") : MKV_SLICE(EMPTY_SHA256);
     return S3_OK;
 }
 
@@ -329,7 +333,8 @@ static enum s3_error sign_form(const struct s3_sign_request *r, const struct v4 
     mkv_sha256(mkv_slice(canonical, len), hash);
     free(canonical);
     mkv_hex(hex, hash, sizeof(hash));
-    len = (size_t)snprintf(text, sizeof(text), ALGORITHM "\n%s\n%s\n%s", out->date, out->scope, hex);
+    len =
+        (size_t)snprintf(text, sizeof(text), ALGORITHM "\n%s\n%s\n%s", out->date, out->scope, hex);
     mkv_hmac_sha256(mkv_slice((const char *)out->key, sizeof(out->key)), mkv_slice(text, len),
                     signature);
     return S3_OK;
@@ -377,7 +382,8 @@ static enum s3_error check_v4_header(const struct s3_signer *signer,
     static const size_t name_len = sizeof(ALGORITHM) - 1;
     struct mkv_slice value = s3_sign_header(r, MKV_SLICE("authorization"));
     struct v4 v = {.malformed = S3_AUTHORIZATION_HEADER_MALFORMED};
-    const char *why = split_authorization(mkv_slice(value.data + name_len, value.len - name_len), &v.f);
+    const char *why =
+        split_authorization(mkv_slice(value.data + name_len, value.len - name_len), &v.f);
 
     if (why) return s3_sign_fail(out, v.malformed, why);
     return check_v4(signer, r, &v, out);

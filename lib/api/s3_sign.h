@@ -21,22 +21,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define S3_ACCESS_MAX  128 /* bytes of an access key id                              */
-#define S3_SECRET_MAX  128 /* bytes of its secret                                    */
-#define S3_REGION_MAX  64  /* bytes of a region's name                               */
-#define S3_SCOPE_MAX   (8 + 1 + S3_REGION_MAX + sizeof("/s3/aws4_request")) /* with NUL */
-#define S3_SKEW_MAX    900 /* seconds that a client's clock may be wrong             */
-#define S3_EXPIRES_MAX 604800 /* seconds that a presigned URL may live               */
+#define S3_ACCESS_MAX  128    /* bytes of an access key id                 */
+#define S3_SECRET_MAX  128    /* bytes of its secret                       */
+#define S3_REGION_MAX  64     /* bytes of a region's name                  */
+#define S3_SKEW_MAX    900    /* seconds that a client's clock may be off  */
+#define S3_EXPIRES_MAX 604800 /* seconds that a presigned URL may live     */
+/* "20130524/us-east-1/s3/aws4_request" and its NUL */
+#define S3_SCOPE_MAX (8 + 1 + S3_REGION_MAX + sizeof("/s3/aws4_request"))
 
-enum s3_sign_kind { S3_SIGN_NONE, S3_SIGN_V4_HEADER, S3_SIGN_V4_QUERY, S3_SIGN_V2_HEADER, S3_SIGN_V2_QUERY };
+enum s3_sign_kind {
+    S3_SIGN_NONE,
+    S3_SIGN_V4_HEADER,
+    S3_SIGN_V4_QUERY,
+    S3_SIGN_V2_HEADER,
+    S3_SIGN_V2_QUERY
+};
 
 /* What x-amz-content-sha256 announces. */
 enum s3_payload {
-    S3_PAYLOAD_ABSENT,                   /* nothing: the body is not checked           */
-    S3_PAYLOAD_UNSIGNED,                 /* UNSIGNED-PAYLOAD                           */
-    S3_PAYLOAD_HASH,                     /* 64 hex digits                              */
-    S3_PAYLOAD_STREAMING,                /* STREAMING-AWS4-HMAC-SHA256-PAYLOAD         */
-    S3_PAYLOAD_STREAMING_TRAILER,        /* STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER */
+    S3_PAYLOAD_ABSENT,                    /* nothing: the body is not checked           */
+    S3_PAYLOAD_UNSIGNED,                  /* UNSIGNED-PAYLOAD                           */
+    S3_PAYLOAD_HASH,                      /* 64 hex digits                              */
+    S3_PAYLOAD_STREAMING,                 /* STREAMING-AWS4-HMAC-SHA256-PAYLOAD         */
+    S3_PAYLOAD_STREAMING_TRAILER,         /* STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER */
     S3_PAYLOAD_STREAMING_UNSIGNED_TRAILER /* STREAMING-UNSIGNED-PAYLOAD-TRAILER        */
 };
 
@@ -84,11 +91,11 @@ struct s3_signature {
     enum s3_payload payload;
     uint8_t sha256[MKV_SHA256_LEN]; /* of S3_PAYLOAD_HASH */
     /* Version 4: what the chunks' signatures grow from (s3_chunked.h). */
-    char date[17];             /* "20130524T000000Z"                       */
-    char scope[S3_SCOPE_MAX];  /* "20130524/us-east-1/s3/aws4_request"     */
+    char date[17];            /* "20130524T000000Z"                       */
+    char scope[S3_SCOPE_MAX]; /* "20130524/us-east-1/s3/aws4_request"     */
     uint8_t key[MKV_SHA256_LEN];
     char seed[2 * MKV_SHA256_LEN + 1]; /* the head's signature, lower-case hex */
-    const char *why;           /* static text for people; NULL: the error's own message */
+    const char *why;                   /* static text for people; NULL: the error's own message */
 };
 
 /* Which signature the request carries, if any; nothing else is looked at. */

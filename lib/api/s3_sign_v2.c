@@ -198,7 +198,8 @@ enum s3_error s3_sign_v2_header(const struct s3_signer *signer, const struct s3_
     int64_t when;
 
     if (!colon)
-        return s3_sign_fail(out, S3_INVALID_ARGUMENT, "Authorization must be AWS ACCESS:SIGNATURE.");
+        return s3_sign_fail(out, S3_INVALID_ARGUMENT,
+                            "Authorization must be AWS ACCESS:SIGNATURE.");
     access = mkv_slice(value.data + prefix, (size_t)(colon - value.data) - prefix);
     signature = mkv_slice(colon + 1, value.len - prefix - access.len - 1);
     if (!access.len || access.len > S3_ACCESS_MAX)
@@ -239,8 +240,9 @@ enum s3_error s3_sign_v2_query(const struct s3_signer *signer, const struct s3_s
         !decoded(r->query, MKV_SLICE("Expires"), expires_buffer, sizeof(expires_buffer),
                  &expires) ||
         access.len > S3_ACCESS_MAX || !mkv_slice_number(expires, INT64_MAX, &until))
-        return s3_sign_fail(out, S3_ACCESS_DENIED,
-                            "A presigned URL needs AWSAccessKeyId, Expires and Signature, each once.");
+        return s3_sign_fail(
+            out, S3_ACCESS_DENIED,
+            "A presigned URL needs AWSAccessKeyId, Expires and Signature, each once.");
     if (until < (unsigned long long)(r->now > 0 ? r->now : 0))
         return s3_sign_fail(out, S3_ACCESS_DENIED, "Request has expired");
     return check(signer, r, access, signature, expires, out);

@@ -155,8 +155,12 @@ static int month_of(const char name[3])
 /* timegm() would make March 2nd of February 30th: then the day has changed. */
 static bool join_time(const struct parsed *p, int64_t *when)
 {
-    struct tm tm = {.tm_year = p->year - 1900, .tm_mon = p->month - 1, .tm_mday = p->day,
-                    .tm_hour = p->hour, .tm_min = p->minute, .tm_sec = p->second};
+    struct tm tm = {.tm_year = p->year - 1900,
+                    .tm_mon = p->month - 1,
+                    .tm_mday = p->day,
+                    .tm_hour = p->hour,
+                    .tm_min = p->minute,
+                    .tm_sec = p->second};
     time_t t;
 
     if (p->month < 1 || p->month > 12 || p->day < 1 || p->hour > 23 || p->minute > 59 ||
@@ -182,8 +186,7 @@ bool s3_parse_iso_date(struct mkv_slice in, int64_t *when)
     struct parsed p;
     size_t i = seconds_end;
 
-    if (in.len <= seconds_end ||
-        !match(mkv_slice(in.data, seconds_end), "YYYY-NN-DDThh:mm:ss", &p))
+    if (in.len <= seconds_end || !match(mkv_slice(in.data, seconds_end), "YYYY-NN-DDThh:mm:ss", &p))
         return false;
     if (in.data[i] == '.') {
         size_t digits = 0;

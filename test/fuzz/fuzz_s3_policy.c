@@ -26,11 +26,11 @@ static void check_policy(const uint8_t *bytes, size_t len)
     char *base64 = malloc(S3_BASE64_MAX(len)), signature[S3_BASE64_MAX(MKV_SHA1_LEN)];
     uint8_t mac[MKV_SHA1_LEN];
     struct mkv_header fields[] = {
-        {MKV_SLICE("key"), MKV_SLICE("k")},
-        {MKV_SLICE("bucket"), MKV_SLICE("b")},
-        {MKV_SLICE("AWSAccessKeyId"), MKV_SLICE("a")},
-        {MKV_SLICE("policy"), {NULL, 0}},
-        {MKV_SLICE("signature"), {signature, S3_BASE64_MAX(MKV_SHA1_LEN) - 1}},
+        {MKV_SLICE("key"),            MKV_SLICE("k")                              },
+        {MKV_SLICE("bucket"),         MKV_SLICE("b")                              },
+        {MKV_SLICE("AWSAccessKeyId"), MKV_SLICE("a")                              },
+        {MKV_SLICE("policy"),         {NULL, 0}                                   },
+        {MKV_SLICE("signature"),      {signature, S3_BASE64_MAX(MKV_SHA1_LEN) - 1}},
     };
     struct s3_post_form form = {fields, sizeof(fields) / sizeof(fields[0]), 1451390400};
     struct s3_signer signer = {one_secret, NULL, NULL};

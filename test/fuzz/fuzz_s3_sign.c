@@ -36,7 +36,10 @@ static void check_signature(struct s3_sign_request *r)
 
 static void check_conditions(const struct http1_head *head)
 {
-    static const struct s3_object object = {{"abc", 3}, 784111777, 1000};
+    static const struct s3_object object = {
+        {"abc", 3},
+        784111777, 1000
+    };
     struct s3_conditions c;
     struct s3_range range;
 
@@ -76,7 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     size_t scanned = 0, used;
     struct s3_sign_request r = {.now = 1369353600};
 
-    if (http1_parse_request(&head, (const char *)bytes, len, &scanned, &used) != HTTP1_DONE) return 0;
+    if (http1_parse_request(&head, (const char *)bytes, len, &scanned, &used) != HTTP1_DONE)
+        return 0;
     r.method = head.method;
     r.path = head.target;
     query = memchr(head.target.data, '?', head.target.len);

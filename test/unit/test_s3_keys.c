@@ -57,17 +57,17 @@ static void bad_files(void **state)
         struct mkv_slice text;
         const char *why;
     } rows[] = {
-        {LITERAL(""),                                  "no key in it"         },
-        {LITERAL("# nothing\n\n"),                     "no key in it"         },
-        {LITERAL("a\n"),                               "line 1: an access key needs a secret"},
-        {LITERAL("#\na 1234567\n"),                    "line 2: a secret has 8"},
-        {LITERAL("a 12345678 b:w\n"),                  "line 1: a bucket takes"},
-        {LITERAL("a 12345678 :r\n"),                   "line 1: a bucket's name"},
-        {LITERAL("a 12345678 b:\n"),                   "line 1: a bucket takes"},
-        {LITERAL("a 12345678 b\x01\n"),                "line 1: a bucket's name holds"},
-        {LITERAL("a\xc3\xa4 12345678\n"),              "line 1: an access key and"},
-        {LITERAL("a 12345678\nb 12345678\0\n"),        "line 2: a NUL"        },
-        {LITERAL("a 12345678\nb 12345678\na 87654321"), "the access key a "   },
+        {LITERAL(""),                                   "no key in it"                        },
+        {LITERAL("# nothing\n\n"),                      "no key in it"                        },
+        {LITERAL("a\n"),                                "line 1: an access key needs a secret"},
+        {LITERAL("#\na 1234567\n"),                     "line 2: a secret has 8"              },
+        {LITERAL("a 12345678 b:w\n"),                   "line 1: a bucket takes"              },
+        {LITERAL("a 12345678 :r\n"),                    "line 1: a bucket's name"             },
+        {LITERAL("a 12345678 b:\n"),                    "line 1: a bucket takes"              },
+        {LITERAL("a 12345678 b\x01\n"),                 "line 1: a bucket's name holds"       },
+        {LITERAL("a\xc3\xa4 12345678\n"),               "line 1: an access key and"           },
+        {LITERAL("a 12345678\nb 12345678\0\n"),         "line 2: a NUL"                       },
+        {LITERAL("a 12345678\nb 12345678\na 87654321"), "the access key a "                   },
     };
     char why[S3_KEYS_ERROR_MAX];
     struct s3_keys *keys = NULL;
@@ -113,7 +113,15 @@ static void files(void **state)
     static const struct {
         mode_t mode;
         bool ok;
-    } rows[] = {{0600, true}, {0400, true}, {0640, true}, {0644, false}, {0604, false}, {0660, false}, {0602, false}};
+    } rows[] = {
+        {0600, true },
+        {0400, true },
+        {0640, true },
+        {0644, false},
+        {0604, false},
+        {0660, false},
+        {0602, false}
+    };
     char folder[] = "/tmp/mkv-keys-XXXXXX", path[64], why[S3_KEYS_ERROR_MAX];
     struct s3_keys *keys;
     FILE *f;

@@ -18,8 +18,8 @@ static void base64(void **state)
         {"+/+/",     "\xfb\xff\xbf", 3},
         {"AAA=",     "\0\0",         2},
     };
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==",
-                                      "Zm9v\n", " Zm9", "Zm-v", "Zm9v=", "=AAA"};
+    static const char *const bad[] = {"Z",        "Zg",     "Zg=",  "Zh==", "Zm9=",  "Z===", "====",
+                                      "Zg==Zg==", "Zm9v\n", " Zm9", "Zm-v", "Zm9v=", "=AAA"};
     uint8_t out[16];
     char text[32];
     size_t len;
@@ -45,10 +45,10 @@ static void uri_encode(void **state)
         bool keep_slash;
         const char *out;
     } rows[] = {
-        {LITERAL("az AZ/09-._~"),     true,  "az%20AZ/09-._~"        },
-        {LITERAL("a/b"),              false, "a%2Fb"                 },
-        {LITERAL("+%&=?#!*'()"),      true,  "%2B%25%26%3D%3F%23%21%2A%27%28%29"},
-        {LITERAL("\0\x7f\xc3\xa4"),   true,  "%00%7F%C3%A4"          },
+        {LITERAL("az AZ/09-._~"),   true,  "az%20AZ/09-._~"                   },
+        {LITERAL("a/b"),            false, "a%2Fb"                            },
+        {LITERAL("+%&=?#!*'()"),    true,  "%2B%25%26%3D%3F%23%21%2A%27%28%29"},
+        {LITERAL("\0\x7f\xc3\xa4"), true,  "%00%7F%C3%A4"                     },
     };
 
     (void)state;
@@ -92,41 +92,41 @@ static void dates_in(void **state)
         const char *text;
         int64_t when; /* -1: no such date */
     } rows[] = {
-        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 GMT",    784111777 },
-        {s3_parse_http_date, "Sunday, 06-Nov-94 08:49:37 GMT",   784111777 },
-        {s3_parse_http_date, "Sun Nov  6 08:49:37 1994",         784111777 },
-        {s3_parse_http_date, "Sun Nov 16 08:49:37 1994",         784975777 },
-        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 +0000",  784111777 },
-        {s3_parse_http_date, "Friday, 24-May-13 00:00:00 GMT",   1369353600},
-        {s3_parse_http_date, "Thu, 01 Jan 1970 00:00:00 GMT",    0         },
-        {s3_parse_http_date, "Wed, 31 Dec 2008 23:59:60 GMT",    1230768000},
-        {s3_parse_http_date, "Tue, 29 Feb 2000 00:00:00 GMT",    951782400 },
-        {s3_parse_http_date, "Mon, 29 Feb 2100 00:00:00 GMT",    -1        },
-        {s3_parse_http_date, "Sun, 31 Jun 1994 08:49:37 GMT",    -1        },
-        {s3_parse_http_date, "Sun, 00 Nov 1994 08:49:37 GMT",    -1        },
-        {s3_parse_http_date, "Sun, 06 Nev 1994 08:49:37 GMT",    -1        },
-        {s3_parse_http_date, "Sun, 06 Nov 1994 24:00:00 GMT",    -1        },
-        {s3_parse_http_date, "Sun, 06 Nov 1994 08:60:37 GMT",    -1        },
-        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:61 GMT",    -1        },
-        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 CET",    -1        },
-        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 +0100",  -1        },
-        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 GMT ",   -1        },
-        {s3_parse_http_date, "Sun, 6 Nov 1994 08:49:37 GMT",     -1        },
-        {s3_parse_http_date, "784111777",                        -1        },
-        {s3_parse_http_date, ",",                                -1        },
-        {s3_parse_http_date, "",                                 -1        },
-        {s3_parse_amz_date,  "20130524T000000Z",                 1369353600},
-        {s3_parse_amz_date,  "20130524T000000",                  -1        },
-        {s3_parse_amz_date,  "2013052aT000000Z",                 -1        },
-        {s3_parse_amz_date,  "20131324T000000Z",                 -1        },
-        {s3_parse_iso_date,  "2013-05-24T00:00:00Z",             1369353600},
-        {s3_parse_iso_date,  "2013-05-24T00:00:00.000Z",         1369353600},
-        {s3_parse_iso_date,  "2013-05-24T00:00:00.999999999Z",   1369353600},
-        {s3_parse_iso_date,  "2013-05-24T00:00:00.Z",            -1        },
-        {s3_parse_iso_date,  "2013-05-24T00:00:00.0",            -1        },
-        {s3_parse_iso_date,  "2013-05-24T00:00:00",              -1        },
-        {s3_parse_iso_date,  "2013-05-24T00:00:00ZZ",            -1        },
-        {s3_parse_iso_date,  "2013-05-24 00:00:00Z",             -1        },
+        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 GMT",   784111777 },
+        {s3_parse_http_date, "Sunday, 06-Nov-94 08:49:37 GMT",  784111777 },
+        {s3_parse_http_date, "Sun Nov  6 08:49:37 1994",        784111777 },
+        {s3_parse_http_date, "Sun Nov 16 08:49:37 1994",        784975777 },
+        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 +0000", 784111777 },
+        {s3_parse_http_date, "Friday, 24-May-13 00:00:00 GMT",  1369353600},
+        {s3_parse_http_date, "Thu, 01 Jan 1970 00:00:00 GMT",   0         },
+        {s3_parse_http_date, "Wed, 31 Dec 2008 23:59:60 GMT",   1230768000},
+        {s3_parse_http_date, "Tue, 29 Feb 2000 00:00:00 GMT",   951782400 },
+        {s3_parse_http_date, "Mon, 29 Feb 2100 00:00:00 GMT",   -1        },
+        {s3_parse_http_date, "Sun, 31 Jun 1994 08:49:37 GMT",   -1        },
+        {s3_parse_http_date, "Sun, 00 Nov 1994 08:49:37 GMT",   -1        },
+        {s3_parse_http_date, "Sun, 06 Nev 1994 08:49:37 GMT",   -1        },
+        {s3_parse_http_date, "Sun, 06 Nov 1994 24:00:00 GMT",   -1        },
+        {s3_parse_http_date, "Sun, 06 Nov 1994 08:60:37 GMT",   -1        },
+        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:61 GMT",   -1        },
+        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 CET",   -1        },
+        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 +0100", -1        },
+        {s3_parse_http_date, "Sun, 06 Nov 1994 08:49:37 GMT ",  -1        },
+        {s3_parse_http_date, "Sun, 6 Nov 1994 08:49:37 GMT",    -1        },
+        {s3_parse_http_date, "784111777",                       -1        },
+        {s3_parse_http_date, ",",                               -1        },
+        {s3_parse_http_date, "",                                -1        },
+        {s3_parse_amz_date,  "20130524T000000Z",                1369353600},
+        {s3_parse_amz_date,  "20130524T000000",                 -1        },
+        {s3_parse_amz_date,  "2013052aT000000Z",                -1        },
+        {s3_parse_amz_date,  "20131324T000000Z",                -1        },
+        {s3_parse_iso_date,  "2013-05-24T00:00:00Z",            1369353600},
+        {s3_parse_iso_date,  "2013-05-24T00:00:00.000Z",        1369353600},
+        {s3_parse_iso_date,  "2013-05-24T00:00:00.999999999Z",  1369353600},
+        {s3_parse_iso_date,  "2013-05-24T00:00:00.Z",           -1        },
+        {s3_parse_iso_date,  "2013-05-24T00:00:00.0",           -1        },
+        {s3_parse_iso_date,  "2013-05-24T00:00:00",             -1        },
+        {s3_parse_iso_date,  "2013-05-24T00:00:00ZZ",           -1        },
+        {s3_parse_iso_date,  "2013-05-24 00:00:00Z",            -1        },
     };
 
     (void)state;
