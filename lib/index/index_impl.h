@@ -44,6 +44,7 @@ enum table { RECORDS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
 
 struct env {
     MDB_env *mdb; /* owned */
+    bool alone;   /* set before opening: nobody else opens it, so there is no lock file */
     MDB_dbi dbi[TABLES];
     size_t page_size;
     uint64_t map_pages;    /* RESERVE_PAGES included                          */
@@ -77,6 +78,10 @@ struct committer {
     pthread_cond_t work;
     struct change_list queue, finished;
     bool stop;
+    bool idle;                    /* the thread has nothing to do               */
+    size_t wanted;                /* it waits for so many changes; 0: it does not */
+    /* Without it. */
+    atomic_int writers;           /* writes under way that will bring changes   */
 };
 
 struct mkv_index {

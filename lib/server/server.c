@@ -141,7 +141,8 @@ static enum mkv_err open_all(struct server *s, char *why)
         err = admin_open(&s->admin, s->loop, s->store, &s->metrics, cfg->admin, why, WHY_MAX);
         if (err) return err;
     }
-    listen_start(s->port, connections_max);
+    err = listen_start(s->port, connections_max, why, WHY_MAX);
+    if (err) return err;
     fprintf(stderr, "mkv-server %s: listening on %s; %zu volumes, %llu replicas; index %s\n",
             MKV_VERSION, address, cfg->nvolumes, (unsigned long long)cfg->replicas, cfg->db);
     return MKV_OK;
