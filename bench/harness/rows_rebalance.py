@@ -88,6 +88,7 @@ def big_values(bench):
     file = source_file(bench, size)
     urls = [f"http://{master.address}/move-{i}" for i in range(count)]
     load.upload(file, urls)
+    load.upload(file, *[[f"http://{volume.address}/sv00/yard/source"] for volume in volumes[:3]])
     db = master.db
     bench.stop_masters()
     os.sync()
@@ -100,17 +101,15 @@ def big_values(bench):
         ours.append(summary["bytes"] / MB / summary["seconds"])
         peaks.append(peak / 1024)
         os.sync()
-        curls.append(count * size / MB / copy_with_curl(bench, volumes, file, count))
+        curls.append(count * size / MB / copy_with_curl(volumes, count))
         os.sync()
     yield (Line("rebalancebig", f"{count} values of {size_text(size)}, moved", median(ours), "MB/s")
            .against(median(curls), f"curl to curl, {CURLS} at once").ratio_at_least(0.7))
     yield Line("rebalancebig", "peak RSS", max(peaks), "MB").at_most(64)
 
 
-def copy_with_curl(bench, volumes, file, count):
+def copy_with_curl(volumes, count):
     """The same number of copies, from the three volumes to the two others."""
-    for volume in volumes[:3]:
-        load.upload(file, [f"http://{volume.address}/sv00/yard/source"])
     pairs = [(f"http://{volumes[i % 3].address}/sv00/yard/source",
               f"http://{volumes[3 + i % 2].address}/sv00/yard/copy-{i}") for i in range(count)]
     seconds = curl_copies(pairs)
