@@ -99,6 +99,13 @@ struct mkv_index_change {
 enum mkv_err mkv_index_apply(struct mkv_index *ix, const struct mkv_index_change *change,
                              mkv_done *done, void *arg) MKV_MUSTUSE;
 
+/* How many writes are under way that will bring changes: the committer waits a
+ * moment (MKV_INDEX_GATHER_US at most) for half of them to do so, since a commit
+ * of many costs hardly more than a commit of one.  0 until told: then it never
+ * waits, and neither does a write that is alone. */
+#define MKV_INDEX_GATHER_US 500
+void mkv_index_writers(struct mkv_index *ix, int more_or_fewer);
+
 /* ---- walking --------------------------------------------------------------
  * In byte order of keys.  A walk holds no lock and no transaction between
  * calls, so it may take as long as it likes: it sees each key that is there

@@ -33,6 +33,7 @@ static bool matches(const struct route *route, const struct mkv_request *r,
 {
     if (route->method != r->method) return false;
     if (route->query == ANY) return true;
+    if (!*route->query) return r->query.len == 0;
     return mkv_slice_eq(operation, mkv_slice_of(route->query));
 }
 

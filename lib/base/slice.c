@@ -30,7 +30,7 @@ bool mkv_slice_number(struct mkv_slice s, unsigned long long max, unsigned long 
     for (size_t i = 0; i < s.len; i++) {
         unsigned digit = (unsigned)(unsigned char)s.data[i] - '0';
 
-        if (digit > 9 || n > (max - digit) / 10 || n * 10 > max - digit) return false;
+        if (digit > 9 || digit > max || n > (max - digit) / 10) return false;
         n = n * 10 + digit;
     }
     *out = n;

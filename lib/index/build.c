@@ -6,6 +6,7 @@
 
 #include "index/index_impl.h"
 #include "index/lock.h"
+#include "index/marks.h"
 #include "mkv/log.h"
 
 #include <dirent.h>
@@ -279,14 +280,15 @@ enum mkv_err build_garbage(struct build *b, struct mkv_slice key, const struct m
  * index gets a new one.  And once more, for one that a reader made in between. */
 static int move_in(const struct build *b)
 {
-    char built[PATH_MAX], data[PATH_MAX], readers[PATH_MAX];
+    char built[PATH_MAX], data[PATH_MAX], readers[PATH_MAX], marks[PATH_MAX];
 
     if (!path_in(built, b->fresh.dir, DATA_FILE) || !path_in(data, b->dir, DATA_FILE) ||
-        !path_in(readers, b->dir, READERS_FILE))
+        !path_in(readers, b->dir, READERS_FILE) || !path_in(marks, b->dir, MARKS_FILE))
         return ENAMETOOLONG;
     if (unlink(readers) && errno != ENOENT) return errno;
     if (rename(built, data)) return errno;
     (void)unlink(readers);
+    (void)unlink(marks); /* of writes that the old index knew: the new one has what is left of them */
     return env_sync_parent(data) ? errno : 0;
 }
 

@@ -40,7 +40,8 @@ enum mkv_err build_garbage(struct build *b, struct mkv_slice key, const struct m
 /* What went wrong, after an error of the three above. */
 void build_why(const struct build *b, char *why, size_t why_size);
 
-/* To the disk, and into the old one's place.  On an error the old index stays. */
+/* To the disk, and into the old one's place; the old one's marks go with it.  On
+ * an error the old index stays. */
 enum mkv_err build_swap(struct build *b, char *why, size_t why_size) MKV_MUSTUSE;
 /* Removes what was not swapped in; ends the lock.  NULL is fine. */
 void build_close(struct build *b);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- the committer's thread --------------------------------------------------------- */
@@ -23,6 +24,25 @@ static void wake_loop(struct committer *m)
     while (n < 0 && errno == EINTR); /* it can not be full: the loop is told once a group */
 }
 
+/* Under lock: until half of the writes under way have brought their changes, or
+ * the time is up. */
+static void gather(struct committer *m)
+{
+    int writers = atomic_load_explicit(&m->writers, memory_order_relaxed);
+    struct timespec until;
+
+    m->wanted = writers > 0 ? (size_t)writers / 2 : 0;
+    if (m->queue.count < m->wanted) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += MKV_INDEX_GATHER_US * 1000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        while (m->queue.count < m->wanted && !m->stop)
+            if (pthread_cond_timedwait(&m->work, &m->lock, &until)) break;
+    }
+    m->wanted = 0;
+}
+
 static void *run(void *arg)
 {
     struct mkv_index *ix = arg;
@@ -32,8 +52,11 @@ static void *run(void *arg)
     list_init(&group);
     pthread_mutex_lock(&m->lock);
     for (;;) {
+        m->idle = true;
         while (!m->queue.first && !m->stop) pthread_cond_wait(&m->work, &m->lock);
+        m->idle = false;
         if (!m->queue.first) break;
+        gather(m);
         list_join(&group, &m->queue);
         pthread_mutex_unlock(&m->lock);
         index_commit(ix, &group);
@@ -53,11 +76,18 @@ static void hand_over(void *arg)
 {
     struct mkv_index *ix = arg;
     struct committer *m = &ix->committer;
+    bool wake;
 
     pthread_mutex_lock(&m->lock);
     list_join(&m->queue, &m->turn);
+    wake = m->idle || (m->wanted && m->queue.count >= m->wanted);
     pthread_mutex_unlock(&m->lock);
-    pthread_cond_signal(&m->work);
+    if (wake) pthread_cond_signal(&m->work);
+}
+
+void mkv_index_writers(struct mkv_index *ix, int more_or_fewer)
+{
+    atomic_fetch_add_explicit(&ix->committer.writers, more_or_fewer, memory_order_relaxed);
 }
 
 static void tell(struct mkv_index *ix, struct change_list *list)

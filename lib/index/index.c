@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* ---- volume names ------------------------------------------------------------------- */
 
@@ -87,6 +88,7 @@ static void on_end_of_turn(void *arg)
 static struct mkv_index *new_index(struct mkv_loop *loop, const struct mkv_index_options *opt)
 {
     struct mkv_index *ix = calloc(1, sizeof(*ix));
+    pthread_condattr_t monotonic;
 
     if (!ix) return NULL;
     ix->loop = loop;
@@ -104,7 +106,10 @@ static struct mkv_index *new_index(struct mkv_loop *loop, const struct mkv_index
     pthread_mutex_init(&ix->write_lock, NULL);
     pthread_mutex_init(&ix->stats_lock, NULL);
     pthread_mutex_init(&ix->committer.lock, NULL);
-    pthread_cond_init(&ix->committer.work, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&ix->committer.work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     ix->dir = strdup(opt->dir);
     return ix;
 }

@@ -77,6 +77,10 @@ struct committer {
     pthread_cond_t work;
     struct change_list queue, finished;
     bool stop;
+    bool idle;                    /* the thread has nothing to do               */
+    size_t wanted;                /* it waits for so many changes; 0: it does not */
+    /* Without it. */
+    atomic_int writers;           /* writes under way that will bring changes   */
 };
 
 struct mkv_index {

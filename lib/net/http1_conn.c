@@ -428,8 +428,8 @@ static void on_readable(struct stream *stream)
 
     if (idle && (c->step == CONN_HEAD || (c->step == CONN_IDLE && c->in_len == 0))) {
         read_head(c);
-    } else if (body_flows(c) && c->in_len == 0) {
-        read_body(c);
+    } else if (body_flows(c) && c->in_len == 0 && !c->is_waiting) {
+        read_body(c); /* not while waiting: a body that is complete would be read on */
     } else if (c->step == CONN_LINGER && c->dropped <= HTTP1_LINGER_BYTES) {
         read_and_drop(c);
     } else if (stream_read_on(stream, false)) {

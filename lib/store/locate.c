@@ -124,8 +124,10 @@ static enum mkv_err read_again(struct mkv_locate *l)
     err = mkv_index_get(l->store->index, key_of(l), &now, NULL, NULL);
     if (!err && now.state != MKV_LIVE) err = MKV_ENOKEY;
     same = !err && store_same_files(&now, &l->record);
-    if (!err && (same || ++l->rounds == ROUNDS_MAX))
+    if (same)
         err = l->unasked ? MKV_ECANNOTASK : MKV_EGONE;
+    else if (!err && ++l->rounds == ROUNDS_MAX)
+        err = MKV_ECANNOTASK; /* the newest files have not been asked for */
     if (err) {
         mkv_record_clear(&now);
         return err;

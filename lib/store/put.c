@@ -42,6 +42,7 @@ struct mkv_put {
     struct mkv_record record;          /* what will be stored; replicas: complete copies */
     struct mkv_replica *candidates;    /* owned: every volume, the best first */
     size_t next;                       /* candidates not tried yet start here */
+    unsigned marked_before;            /* of the mark's replicas: those opened in an earlier round */
     unsigned source;                   /* repair: which good copy is read */
     struct mkv_digest *digest;         /* owned; NULL with -md5sum=false */
     struct fanout fan;
@@ -52,6 +53,7 @@ struct mkv_put {
     bool ambiguous;                    /* a suspect may still be storing its file */
     const struct mkv_put_events *events;
     void *arg;
+    bool is_writer;                    /* counted by mkv_index_writers() */
     bool cancelled;                    /* nobody listens any more */
     struct mkv_retired retired;
 };
@@ -72,6 +74,13 @@ static void destroy(void *arg)
     mkv_digest_free(p->digest);
     free(p->candidates);
     free(p);
+}
+
+/* The store knows of it no more. */
+static void leave(struct mkv_put *p)
+{
+    if (p->is_writer) mkv_index_writers(p->store->index, -1);
+    store_op_end(p->store, &p->op);
 }
 
 static void fail(struct mkv_put *p, enum mkv_err err)
@@ -156,6 +165,7 @@ static bool mark_more(struct mkv_put *p)
     unsigned ready = fanout_count(&p->fan, COPY_READY), more = 0;
 
     unmark_refused(p);
+    p->marked_before = p->mark.nreplicas;
     while (ready + more < wanted(p) && mark_next(p)) more++;
     return more > 0;
 }
@@ -181,9 +191,9 @@ static void opened(void *arg)
 
 static void enter_open(struct mkv_put *p)
 {
-    /* Those that are ready come first on the mark.  One that can not even be
-     * tried is missed by opened(), which counts. */
-    for (unsigned i = fanout_count(&p->fan, COPY_READY); i < p->mark.nreplicas; i++)
+    /* One that can not even be tried is missed by opened(), which counts; so is
+     * one of an earlier round that has left since. */
+    for (unsigned i = p->marked_before; i < p->mark.nreplicas; i++)
         (void)!fanout_add(&p->fan, p->mark.replicas[i]);
     if (fanout_count(&p->fan, COPY_OPENING) == 0) opened(p);
 }
@@ -233,6 +243,8 @@ static void finished(void *arg)
 
 static void enter_settle(struct mkv_put *p)
 {
+    mkv_index_writers(p->store->index, 1); /* it will soon commit */
+    p->is_writer = true;
     if (p->digest) {
         mkv_digest_final(p->digest, p->record.md5);
         p->digest = NULL;
@@ -457,7 +469,7 @@ static void enter_done(struct mkv_put *p)
 {
     keylock_release(&p->lock); /* before the answer: its reader may write again at once */
     if (!p->cancelled) p->events->done(p->result, p->result ? NULL : &p->record, p->arg);
-    store_op_end(p->store, &p->op);
+    leave(p);
     mkv_loop_retire(p->store->loop, &p->retired, destroy, p);
 }
 
@@ -500,7 +512,7 @@ static void drop(struct store_op *op)
     copy_cancel(p->copy);
     erase_cancel(&p->erase);
     keylock_release(&p->lock);
-    store_op_end(p->store, op);
+    leave(p);
     if (!p->asking_index) mkv_loop_retire(p->store->loop, &p->retired, destroy, p);
 }
 

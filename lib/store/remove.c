@@ -27,6 +27,7 @@ struct mkv_remove {
     bool asking_index, dropped;
     struct mkv_record record;
     struct erase erase;
+    struct mkv_chore refused; /* the index took no change: told at the end of the turn */
     mkv_done *done;           /* NULL: nobody waits */
     void *arg;
     struct mkv_retired retired;
@@ -45,6 +46,13 @@ static void destroy(void *arg)
 
     mkv_record_clear(&r->record);
     free(r);
+}
+
+/* The store knows of it no more. */
+static void leave(struct mkv_remove *r)
+{
+    mkv_index_writers(r->store->index, -1);
+    store_op_end(r->store, &r->op);
 }
 
 static void finish(struct mkv_remove *r, enum mkv_err err)
@@ -72,14 +80,24 @@ static void on_changed(enum mkv_err err, void *arg)
         finish(r, MKV_OK);
 }
 
+static void on_refused(void *arg)
+{
+    struct mkv_remove *r = arg;
+
+    finish(r, r->result);
+}
+
+/* This may be inside the call that started it all: the caller hears later. */
 static void change_index(struct mkv_remove *r, enum mkv_change_op op)
 {
     const struct mkv_index_change change = {
         .key = key_of(r), .record_op = op, .record = &r->record};
-    enum mkv_err err = mkv_index_apply(r->store->index, &change, on_changed, r);
 
-    r->asking_index = !err;
-    if (err) finish(r, err);
+    r->result = mkv_index_apply(r->store->index, &change, on_changed, r);
+    r->asking_index = !r->result;
+    if (r->asking_index) return;
+    r->refused = (struct mkv_chore){.run = on_refused, .arg = r};
+    mkv_loop_at_end(r->store->loop, &r->refused);
 }
 
 static void enter_unlink(struct mkv_remove *r)
@@ -108,6 +126,7 @@ static void enter_forget(struct mkv_remove *r)
 /* Files that are gone must not be named: the key may be linked again. */
 static void enter_keep(struct mkv_remove *r)
 {
+    probe_forget(r->store->probes, r->lock.md5); /* it counts the replicas of before */
     r->record.nreplicas = r->erase.files.nreplicas;
     memcpy(r->record.replicas, r->erase.files.replicas, sizeof(r->record.replicas));
     change_index(r, MKV_SET);
@@ -123,7 +142,7 @@ static void enter_done(struct mkv_remove *r)
 {
     keylock_release(&r->lock); /* before the answer: its reader may write at once */
     if (r->done) r->done(r->result, r->arg);
-    store_op_end(r->store, &r->op);
+    leave(r);
     mkv_loop_retire(r->store->loop, &r->retired, destroy, r);
 }
 
@@ -146,8 +165,9 @@ static void drop(struct store_op *op)
 
     r->dropped = true;
     erase_cancel(&r->erase);
+    mkv_loop_forget(r->store->loop, &r->refused);
     keylock_release(&r->lock);
-    store_op_end(r->store, op);
+    leave(r);
     if (!r->asking_index) mkv_loop_retire(r->store->loop, &r->retired, destroy, r);
 }
 
@@ -177,6 +197,7 @@ static enum mkv_err begin(struct mkv_remove **out, struct mkv_store *s, struct m
     }
     keylock_take(&s->locks, &r->lock, key_of(r), md5);
     store_op_begin(s, &r->op, drop);
+    mkv_index_writers(s->index, 1);
     *out = r;
     return MKV_OK;
 }

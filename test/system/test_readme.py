@@ -26,6 +26,7 @@ def here(tmp_path):
     def translate(line):
         line = re.sub(r"\b300[0-3]\b", lambda match: ports[match.group()], line)
         line = re.sub(r"/tmp/(volume\d|indexdb\w*)/", rf"{tmp_path}/\1/", line)
+        line = line.replace("./build/bin/mkv ", f"./build/bin/mkv -port {ports['3000']} ")  # the default is not printed
         return line.replace("/path/to/local/file.txt", str(file)).replace("./build/bin/", f"{BIN}/")
 
     translate.ports, translate.file = ports, file

@@ -243,6 +243,26 @@ static void test_a_paused_body_is_not_read(void **state)
     client_close(&c);
 }
 
+/* A body that was paused behind its last byte ends, and is not taken for one
+ * that was cut short, where the next request arrives as it goes on. */
+static void test_a_body_paused_at_its_end(void **state)
+{
+    struct toy *t = *state;
+    struct client c;
+
+    client_open(&c, t);
+    client_send(&c, TEXT(HEAD("/pausing") "Content-Length: 3\r\n\r\n"));
+    client_send(&c, TEXT("abc"));
+    assert_non_null(t->held);
+    assert_true(toy_conn(t)->stream.reading); /* still armed: the next event disarms it */
+    assert_int_equal(send(c.fd, TEXT("GET /none HTTP/1.1\r\nHost: a\r\n\r\n"), MSG_NOSIGNAL), 31);
+    assert_true(toy_go(t));
+    client_wait_for(&c, "3 bytes");
+    client_wait_for(&c, "204 No Content");
+    assert_int_equal(t->gone, 0);
+    client_close(&c);
+}
+
 /* ---- 100-continue -------------------------------------------------------- */
 
 #define EXPECT "Expect: 100-continue\r\n"
@@ -332,6 +352,7 @@ int main(void)
         TOY_TEST(test_dropping_ends),
         TOY_TEST(test_dropping_ends_while_the_answer_waits),
         TOY_TEST(test_a_paused_body_is_not_read),
+        TOY_TEST(test_a_body_paused_at_its_end),
         TOY_TEST(test_continue_comes_before_the_body),
         TOY_TEST(test_no_continue),
         TOY_TEST(test_a_final_status_instead_of_continue),
