@@ -37,7 +37,7 @@ static struct mkv_slice key_of(const struct check *c)
     return job_item_key(c->item);
 }
 
-/* ---- beginning and end ---------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------- */
 
 static void take_out(struct check *c)
 {
@@ -113,7 +113,7 @@ void verify_key(struct job_item *item, void *arg)
     look(c);
 }
 
-/* ---- the record, read again -------------------------------------------------------------- */
+/* ---- the record, read again ------------------------------------------------------ */
 
 static bool same_record(const struct mkv_record *a, const struct mkv_record *b)
 {
@@ -169,7 +169,7 @@ static bool has_changed(struct check *c)
     return true;
 }
 
-/* ---- words ---------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------- */
 
 static void add(char *text, size_t size, const char *format, ...) MKV_PRINTF(3, 4);
 
@@ -221,7 +221,7 @@ static void describe(struct check *c, char *text, size_t size)
     for (unsigned i = 0; i < c->rec->nreplicas; i++) describe_copy(c, i, text, size);
 }
 
-/* ---- verdicts -------------------------------------------------------------------------------- */
+/* ---- verdicts -------------------------------------------------------------------- */
 
 static bool is_wrong(const struct check *c)
 {
@@ -282,7 +282,7 @@ static void tell(struct check *c)
         job_error(&c->v->job, key_of(c), "%s%s", c->repaired ? "not repaired: " : "", text);
 }
 
-/* ---- repair ------------------------------------------------------------------------------------ */
+/* ---- repair ---------------------------------------------------------------------- */
 
 static void on_moved(enum mkv_err err, const char *why, void *arg)
 {
@@ -341,7 +341,7 @@ static void conclude(struct check *c)
     finish(c);
 }
 
-/* ---- the answers ----------------------------------------------------------------------------------- */
+/* ---- the answers ----------------------------------------------------------------- */
 
 /* Copies that could not be asked for get another chance, as long as there is
  * hope. */

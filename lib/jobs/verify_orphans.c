@@ -69,7 +69,7 @@ static struct mkv_slice key_of(const struct orphans *o)
     return mkv_slice(o->key, o->key_len);
 }
 
-/* ---- does the index know it? ----------------------------------------------------------- */
+/* ---- does the index know it? ----------------------------------------------------- */
 
 struct wanted {
     struct mkv_slice key;
@@ -135,7 +135,7 @@ static const char *orphan_kind(struct verify *v, struct mkv_slice key, uint64_t 
     return kind && !is_passing(v, key, generation) ? kind : NULL;
 }
 
-/* ---- candidates --------------------------------------------------------------------------- */
+/* ---- candidates ------------------------------------------------------------------ */
 
 static void hold(struct orphans *o, const struct crawl_file *f, struct mkv_replica r)
 {
@@ -227,7 +227,7 @@ static void on_crawled(void *arg)
     o->crawled = true;
 }
 
-/* ---- one orphan ------------------------------------------------------------------------------ */
+/* ---- one orphan ------------------------------------------------------------------ */
 
 static void report(struct orphans *o, const char *what)
 {
@@ -359,7 +359,7 @@ static void condemn(struct orphans *o)
     next_turn(o, ORPHAN_NEXT);
 }
 
-/* ---- a name taken in the moment of its deletion ----------------------------------------------- */
+/* ---- a name taken in the moment of its deletion ---------------------------------- */
 
 static void on_restored(enum mkv_err err, const char *why, void *arg)
 {
@@ -413,7 +413,7 @@ static void look_after(struct orphans *o)
     next_turn(o, ORPHAN_NEXT);
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------- */
 
 /* Deletion begins when there is enough to decide whether it may. */
 static bool is_ready(const struct orphans *o)

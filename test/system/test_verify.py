@@ -382,14 +382,14 @@ def test_a_listing_that_fails_is_reported(faulty_cluster):
 def test_a_volume_that_is_down(own_cluster):
     cluster = own_cluster(4)
     cluster.start_master()
-    values = Values(cluster, KEYS)
+    values = Values(cluster, {**KEYS, **{b"/small/%d" % i: b"v" for i in range(60)}})
     down = cluster.volumes[1]
-    there = [key for key in KEYS if down.name in [v.name for v in cluster.volumes_of(key)[:3]]]
+    there = [key for key in values.values if down.name in [v.name for v in cluster.volumes_of(key)[:3]]]
     lost = next(key for key in there)
     for copy in range(3):
         if cluster.volumes_of(lost)[copy].name != down.name:
             values.file(lost, copy).unlink()
-    broken = next(key for key in KEYS if key not in there)
+    broken = next(key for key in values.values if key not in there)
     values.file(broken, 0).unlink()
     down.stop()
     outcome = verify(cluster, "-deep", "-repair").expect(1)

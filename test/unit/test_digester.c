@@ -138,7 +138,8 @@ static void side_by_side(void **state)
     struct feed feeds[STREAMS];
     size_t open = STREAMS;
 
-    for (size_t i = 0; i < STREAMS; i++) open_feed(&feeds[i], f, f->size - 100 * i, 70000 + 999 * i);
+    for (size_t i = 0; i < STREAMS; i++)
+        open_feed(&feeds[i], f, f->size - 100 * i, 70000 + 999 * i);
     while (open) {
         bool more = true;
 
