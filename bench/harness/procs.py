@@ -206,6 +206,11 @@ class Bench:
             self._volumes = [self._add(self._volume(i)) for i in range(1, 4)]
         return self._volumes
 
+    def more_volumes(self, count):
+        """Volumes with nothing on them, for a row that must know what is there."""
+        self._count += 1
+        return [self._add(self._volume(f"{self._count}-{i}")) for i in range(count)]
+
     def _volume(self, i):
         port = free_port()
         directory = self.dir / f"volume{i}"

@@ -45,6 +45,8 @@ struct mkv_config {
     bool deep;
     bool repair;
     bool orphans;
+    bool force;            /* index: load into an index that is not empty      */
+    bool encoded;          /* index: keys are percent-encoded                  */
     char **args;           /* borrowed from argv: what follows the flags       */
     int nargs;
 };

@@ -22,6 +22,7 @@
     X(MKV_EKEYNUL, 400, "the key holds a NUL byte")                                               \
     X(MKV_EKEYUTF8, 400, "the key is not valid UTF-8")                                            \
     X(MKV_EINVAL, 400, "the request makes no sense")                                              \
+    X(MKV_ECANNOTMOVE, 400, "the key could not be brought to where it belongs")                   \
     X(MKV_EVOLUME, 500, "a volume did not answer as expected: see the server's log")              \
     X(MKV_ECANNOTASK, 503, "a volume that may hold this value can not be reached: try again")     \
     X(MKV_ETOOFEW, 503, "too few volumes can store the value just now: try again")                \

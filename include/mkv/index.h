@@ -7,7 +7,10 @@
  *
  * Beside the records there are marks (a write in progress: which files it may
  * leave) and garbage (files that no record names any more, to be deleted from
- * their due time on).  A change touches all three for one key, in one commit.
+ * their due time on).  A change touches record and garbage of one key in one
+ * commit.  A mark outlives the process, not a power cut: setting one is done
+ * when the call returns, and a change of nothing else costs no commit; one that
+ * is removed goes once the rest of its change is on disk.
  *
  * docs/format.md describes the tables. */
 #ifndef MKV_INDEX_H
@@ -96,6 +99,13 @@ struct mkv_index_change {
 enum mkv_err mkv_index_apply(struct mkv_index *ix, const struct mkv_index_change *change,
                              mkv_done *done, void *arg) MKV_MUSTUSE;
 
+/* How many writes are under way that will bring changes: the committer waits a
+ * moment (MKV_INDEX_GATHER_US at most) for half of them to do so, since a commit
+ * of many costs hardly more than a commit of one.  0 until told: then it never
+ * waits, and neither does a write that is alone. */
+#define MKV_INDEX_GATHER_US 500
+void mkv_index_writers(struct mkv_index *ix, int more_or_fewer);
+
 /* ---- walking --------------------------------------------------------------
  * In byte order of keys.  A walk holds no lock and no transaction between
  * calls, so it may take as long as it likes: it sees each key that is there
@@ -160,5 +170,13 @@ struct mkv_index_stats {
     bool full;                      /* the last commit found no space */
 };
 void mkv_index_stats(struct mkv_index *ix, struct mkv_index_stats *out);
+
+/* Writes a copy of the index as it is at this moment into dir (made if absent;
+ * must hold no index), waiting for the disk.  Also while another program is
+ * writing.  The copy has every record and every volume's name, but no mark and
+ * no garbage: opened weeks later, those might name files that are in use again.
+ * On an error why names the place, and nothing but an unfinished file is left. */
+enum mkv_err mkv_index_backup(struct mkv_index *ix, const char *dir, char *why,
+                              size_t why_size) MKV_MUSTUSE;
 
 #endif

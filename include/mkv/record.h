@@ -81,6 +81,9 @@ enum mkv_field {
 #define MKV_RECORD_FIELDS_MAX (1024 * 1024) /* all together: 10,000 parts with a checksum each */
 /* The field's bytes, borrowed from r; false where r has no such field. */
 bool mkv_record_field(const struct mkv_record *r, unsigned type, struct mkv_slice *out);
+/* The field with the next type after *type, in ascending order: start with 0.
+ * False after the last. */
+bool mkv_record_next_field(const struct mkv_record *r, unsigned *type, struct mkv_slice *out);
 /* Replaces the field, or removes it where value.len is 0.  value is copied and
  * may be borrowed from r.  MKV_ENOMEM; MKV_EINVAL where the type is 0 or the
  * fields would get longer than MKV_RECORD_FIELDS_MAX: r is as it was. */

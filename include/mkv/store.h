@@ -110,4 +110,22 @@ enum mkv_err mkv_store_relink(struct mkv_store *store, struct mkv_slice key,
                               struct mkv_remove **out, mkv_done *done, void *arg) MKV_MUSTUSE;
 void mkv_remove_forget(struct mkv_remove *r); /* nobody waits for done any more */
 
+/* ---- move: REBALANCE ----------------------------------------------------------
+ * Brings a key's files to where placement wants them and makes missing copies
+ * anew from a good one.  MD5, state, generation and headers stay.  Runs to its
+ * end whether or not anybody waits; done may be NULL. */
+struct mkv_move;
+enum mkv_move_flags {
+    MKV_MOVE_UNLINKED = 1, /* an unlinked key: else a live one                  */
+    MKV_MOVE_DEEP = 2      /* copies are read and compared with the MD5; else a
+                              copy of the right size counts as good            */
+};
+/* why: for people; "" with MKV_OK, never NULL.  MKV_ECANNOTMOVE: why says what
+ * keeps it; the key is as it was. */
+typedef void mkv_moved(enum mkv_err err, const char *why, void *arg);
+/* MKV_ENOKEY, MKV_EBUSY at once. */
+enum mkv_err mkv_store_move(struct mkv_store *store, struct mkv_slice key, unsigned flags,
+                            struct mkv_move **out, mkv_moved *done, void *arg) MKV_MUSTUSE;
+void mkv_move_forget(struct mkv_move *m); /* nobody waits for done any more */
+
 #endif

@@ -38,7 +38,7 @@ void native_no_method(struct mkv_request *r, const struct mkv_api *api)
     (void)api;
     r->transport->reply(r, 501, NULL, 0,
                         MKV_SLICE("unknown method: this server takes GET, HEAD, PUT, REPLACE, "
-                                  "DELETE, UNLINK and RELINK\n"));
+                                  "DELETE, UNLINK, RELINK and REBALANCE\n"));
 }
 
 /* ---- GET and HEAD ---------------------------------------------------------------- */
@@ -167,4 +167,68 @@ void native_unlink(struct mkv_request *r, const struct mkv_api *api)
 void native_relink(struct mkv_request *r, const struct mkv_api *api)
 {
     start_removal(r, api, mkv_store_relink);
+}
+
+/* ---- REBALANCE ----------------------------------------------------------------------- */
+
+static void on_moved(enum mkv_err err, const char *why, void *arg)
+{
+    static const struct mkv_header text = {{"Content-Type", 12}, {"text/plain", 10}};
+    struct mkv_request *r = arg;
+    char line[1024];
+    int n;
+
+    if (!err) {
+        native_status(r, 204);
+    } else if (err == MKV_ECANNOTMOVE) {
+        n = snprintf(line, sizeof(line), "%.1000s\n", why);
+        r->transport->reply(r, mkv_err_http(err), &text, 1, mkv_slice(line, (size_t)n));
+    } else {
+        native_error(r, err);
+    }
+}
+
+static void move_gone(struct mkv_request *r, const char *why)
+{
+    (void)why;
+    mkv_move_forget(r->state); /* it is finished all the same */
+}
+
+static bool parse_move_flags(struct mkv_slice query, unsigned *flags)
+{
+    struct mkv_slice name, value;
+
+    *flags = 0;
+    while (mkv_query_next(&query, &name, &value)) {
+        if (mkv_slice_eq(name, MKV_SLICE("unlinked")))
+            *flags |= MKV_MOVE_UNLINKED;
+        else if (mkv_slice_eq(name, MKV_SLICE("deep")))
+            *flags |= MKV_MOVE_DEEP;
+        else
+            return false;
+    }
+    return true;
+}
+
+void native_rebalance(struct mkv_request *r, const struct mkv_api *api)
+{
+    static const struct mkv_request_events events = {.gone = move_gone};
+    struct mkv_move *move;
+    enum mkv_err err;
+    unsigned flags;
+
+    if (!parse_move_flags(r->has_query ? r->query : mkv_slice(NULL, 0), &flags)) {
+        r->transport->reply(r, 400, NULL, 0,
+                            MKV_SLICE("unknown operation: REBALANCE takes ?unlinked and ?deep\n"));
+        return;
+    }
+    err = mkv_store_move(api->store, r->key, flags, &move, on_moved, r);
+    if (err == MKV_ENOKEY) {
+        native_status(r, 404);
+    } else if (err) {
+        native_error(r, err);
+    } else {
+        r->state = move;
+        r->events = &events;
+    }
 }

@@ -11,6 +11,7 @@ void native_put(struct mkv_request *r, const struct mkv_api *api); /* PUT and RE
 void native_delete(struct mkv_request *r, const struct mkv_api *api);
 void native_unlink(struct mkv_request *r, const struct mkv_api *api);
 void native_relink(struct mkv_request *r, const struct mkv_api *api);
+void native_rebalance(struct mkv_request *r, const struct mkv_api *api); /* ?unlinked, ?deep */
 void native_list(struct mkv_request *r, const struct mkv_api *api); /* ?list, ?unlinked, ?writing */
 void native_no_query(struct mkv_request *r, const struct mkv_api *api);
 void native_no_method(struct mkv_request *r, const struct mkv_api *api);

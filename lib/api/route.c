@@ -25,6 +25,7 @@ static const struct route {
     {MKV_DELETE, ANY, native_delete},
     {MKV_UNLINK, ANY, native_unlink},
     {MKV_RELINK, ANY, native_relink},
+    {MKV_REBALANCE, ANY, native_rebalance},
 };
 
 static bool matches(const struct route *route, const struct mkv_request *r,

@@ -27,8 +27,9 @@ static const struct flag flags[] = {
     {"db", TEXT, AT(db), NULL, ALL | MKV_PROGRAM_INDEX, 0, 0, "directory of the index; made if absent"},
     {"volumes", TEXT, AT(volumes_text), NULL, ALL | MKV_PROGRAM_INDEX, 0, 0,
      "volume servers, separated by commas: host:port or host:port/dir"},
-    {"replicas", NUMBER, AT(replicas), "3", ALL, 1, MKV_REPLICAS_MAX, "copies of each value"},
-    {"subvolumes", NUMBER, AT(subvolumes), "10", ALL, 1, MKV_SUBVOLUMES_MAX,
+    {"replicas", NUMBER, AT(replicas), "3", ALL | MKV_PROGRAM_INDEX, 1, MKV_REPLICAS_MAX,
+     "copies of each value"},
+    {"subvolumes", NUMBER, AT(subvolumes), "10", ALL | MKV_PROGRAM_INDEX, 1, MKV_SUBVOLUMES_MAX,
      "disks (svXX directories) per volume server"},
     {"port", NUMBER, AT(port), "3000", MKV_PROGRAM_SERVER, 0, 65535, "data port (0: any free one)"},
     {"bind", TEXT, AT(bind), NULL, MKV_PROGRAM_SERVER, 0, 0, "address to listen on (default: all)"},
@@ -47,7 +48,8 @@ static const struct flag flags[] = {
     {"db-size", SIZE, AT(db_size), "1T", ALL | MKV_PROGRAM_INDEX, 1 << 20, UINT64_C(1) << 46,
      "most bytes the index may grow to; address space, not disk"},
     {"jobs", NUMBER, AT(jobs), "32", WALKS, 1, 4096, "requests under way at once"},
-    {"json", SWITCH, AT(json), "false", WALKS, 0, 0, "print the summary as JSON"},
+    {"json", SWITCH, AT(json), "false", WALKS | MKV_PROGRAM_INDEX, 0, 0,
+     "print the summary as JSON"},
     {"dry-run", SWITCH, AT(dry_run), "false", MKV_PROGRAM_REBALANCE | MKV_PROGRAM_VERIFY, 0, 0,
      "say what would be done, change nothing"},
     {"fresh", SWITCH, AT(fresh), "false", MKV_PROGRAM_REBUILD, 0, 0,
@@ -57,6 +59,10 @@ static const struct flag flags[] = {
      "make missing and damaged replicas anew from a good one"},
     {"orphans", SWITCH, AT(orphans), "false", MKV_PROGRAM_VERIFY, 0, 0,
      "look for files that no record names (with -repair: delete them)"},
+    {"force", SWITCH, AT(force), "false", MKV_PROGRAM_INDEX, 0, 0,
+     "load: also into an index that holds records"},
+    {"encoded", SWITCH, AT(encoded), "false", MKV_PROGRAM_INDEX, 0, 0,
+     "keys are given and printed percent-encoded, as in a URL"},
     {"v", SWITCH, AT(verbose), "false", ALL, 0, 0,
      "a line per request and every state change, with its reason"},
 };
@@ -67,12 +73,23 @@ static const struct program {
     enum mkv_program program;
     const char *name, *command; /* of its own; of the original's "mkv ... COMMAND" */
     const char *does;
+    const char *usage; /* what follows the name; NULL: that of a program with volumes */
 } programs[] = {
-    {MKV_PROGRAM_SERVER, "mkv-server", "server", "the master: takes, finds, lists and deletes values"},
-    {MKV_PROGRAM_REBUILD, "mkv-rebuild", "rebuild", "makes the index anew from the volumes"},
-    {MKV_PROGRAM_REBALANCE, "mkv-rebalance", "rebalance", "brings every value to where it belongs"},
-    {MKV_PROGRAM_VERIFY, "mkv-verify", "verify", "checks, and repairs, every copy of every value"},
-    {MKV_PROGRAM_INDEX, "mkv-index", "index", "looks into the index"},
+    {MKV_PROGRAM_SERVER, "mkv-server", "server", "the master: takes, finds, lists and deletes values",
+     NULL},
+    {MKV_PROGRAM_REBUILD, "mkv-rebuild", "rebuild", "makes the index anew from the volumes", NULL},
+    {MKV_PROGRAM_REBALANCE, "mkv-rebalance", "rebalance", "brings every value to where it belongs",
+     NULL},
+    {MKV_PROGRAM_VERIFY, "mkv-verify", "verify", "checks, and repairs, every copy of every value", NULL},
+    {MKV_PROGRAM_INDEX, "mkv-index", "index", "looks into the index",
+     "[flags] COMMAND\n\n"
+     "  get KEY                 the record of a key, as one line of JSON\n"
+     "  dump                    every record, a line each, in byte order of the keys\n"
+     "  load                    reads such lines from standard input into an empty index\n"
+     "  stat                    how many records there are, and which volumes they name\n"
+     "  backup DIR              a copy in DIR, also while a server is using the index\n"
+     "  path KEY [GENERATION]   where a key's files are (-db), where they belong (-volumes)\n"
+     "  key PATH                the key of a file, from its path or its URL"},
 };
 
 #define PROGRAMS (sizeof(programs) / sizeof(programs[0]))
@@ -210,8 +227,8 @@ static void print_help(const struct program *p)
     static const char *const takes[] = {
         [TEXT] = " TEXT", [NUMBER] = " N", [SWITCH] = "", [DURATION] = " TIME", [SIZE] = " SIZE"};
 
-    printf("%s %s - %s\n\nusage: %s -db DIR -volumes HOST:PORT,... [flags]\n\n", p->name,
-           MKV_VERSION, p->does, p->name);
+    printf("%s %s - %s\n\nusage: %s %s\n\n", p->name, MKV_VERSION, p->does, p->name,
+           p->usage ? p->usage : "-db DIR -volumes HOST:PORT,... [flags]");
     for (size_t i = 0; i < FLAGS; i++) {
         const struct flag *f = &flags[i];
         int column;
@@ -321,7 +338,8 @@ static bool split_volumes(struct mkv_config *cfg, const char *program)
 
 static bool check(struct mkv_config *cfg, const char *program)
 {
-    if (!cfg->db || !*cfg->db) {
+    /* Some commands of mkv-index need no index: they ask for -db themselves. */
+    if ((!cfg->db && cfg->program != MKV_PROGRAM_INDEX) || (cfg->db && !*cfg->db)) {
         fprintf(stderr, "%s: -db is missing: give the directory of the index\n", program);
         return false;
     }
@@ -333,7 +351,6 @@ static bool check(struct mkv_config *cfg, const char *program)
         return false;
     }
     if (!split_volumes(cfg, program)) return false;
-    if (cfg->program == MKV_PROGRAM_INDEX) return true;
     if (cfg->nvolumes < cfg->replicas) {
         fprintf(stderr,
                 "%s: -volumes names %zu servers, fewer than -replicas %llu: "

@@ -264,6 +264,19 @@ bool mkv_record_field(const struct mkv_record *r, unsigned type, struct mkv_slic
     return false;
 }
 
+bool mkv_record_next_field(const struct mkv_record *r, unsigned *type, struct mkv_slice *out)
+{
+    struct reader in = {r->fields, r->fields_len};
+    unsigned found;
+
+    while (read_field(&in, &found, out))
+        if (found > *type) {
+            *type = found;
+            return true;
+        }
+    return false;
+}
+
 /* Where the field of that type is, or would be: what comes before it and, in
  * *after, where the next field begins. */
 static size_t field_position(const struct mkv_record *r, unsigned type, size_t *after)

@@ -13,6 +13,7 @@ static struct change *new_change(enum change_kind kind, size_t len)
     if (!c) return NULL;
     memset(c, 0, sizeof(*c));
     c->kind = kind;
+    c->unmark = MARK_NONE;
     c->len = len;
     return c;
 }
@@ -24,7 +25,6 @@ static struct mkv_record files_of(const struct mkv_record *r)
 
     files.has_md5 = false;
     files.size = -1;
-    files.mtime = -1;
     files.fields = NULL;
     files.fields_len = 0;
     return files;
@@ -51,7 +51,7 @@ static size_t value_len(struct mkv_slice head, const struct mkv_record *r)
 enum mkv_err change_new(struct change **out, const struct mkv_index_change *from)
 {
     struct mkv_slice key = from->key, head = {NULL, 0};
-    bool set = from->record_op == MKV_SET, mark = from->mark_op == MKV_SET;
+    bool set = from->record_op == MKV_SET;
     struct mkv_record files;
     uint8_t buf[STORED_MAX];
     MDB_val stored;
@@ -65,7 +65,6 @@ enum mkv_err change_new(struct change **out, const struct mkv_index_change *from
     if (stored_is_long(&stored)) head = key;
     len = stored.mv_size;
     if (set) len += value_len(head, from->record);
-    if (mark) len += value_len(head, from->mark);
     if (from->garbage) {
         files = files_of(from->garbage);
         len += value_len(key, &files);
@@ -73,13 +72,11 @@ enum mkv_err change_new(struct change **out, const struct mkv_index_change *from
     c = new_change(CHANGE_KEY, len);
     if (!c) return MKV_ENOMEM;
     c->record_op = from->record_op;
-    c->mark_op = from->mark_op;
     c->unlinked = set && from->record->state == MKV_UNLINKED;
     c->key = (MDB_val){stored.mv_size, c->bytes};
     memcpy(c->bytes, stored.mv_data, stored.mv_size);
     at = c->bytes + stored.mv_size;
     if (set) at = put_value(&c->record, at, head, from->record);
-    if (mark) at = put_value(&c->mark, at, head, from->mark);
     if (from->garbage) {
         c->collect = true;
         c->due = from->garbage_due;
@@ -172,19 +169,17 @@ static int add_garbage(const struct change *c, const struct env *env, MDB_txn *t
 static int write_key(struct change *c, const struct env *env, MDB_txn *txn, struct counters *n,
                      bool tight)
 {
-    struct before record = {.there = false}, mark = {.there = false};
+    struct before record = {.there = false};
     int rc = 0;
 
     if (c->record_op != MKV_KEEP) rc = look_before(&record, env->dbi[RECORDS], c, txn);
-    if (!rc && c->mark_op != MKV_KEEP) rc = look_before(&mark, env->dbi[MARKS], c, txn);
     if (rc) return rc;
-    c->adds = growth(c->record_op, &record) + growth(c->mark_op, &mark) + c->collect > 0;
+    c->adds = growth(c->record_op, &record) + c->collect > 0;
     if (tight && c->adds) {
         c->err = MKV_ENOSPACE;
         return 0;
     }
     rc = write_one(txn, env->dbi[RECORDS], c->record_op, record.there, c, &c->record);
-    if (!rc) rc = write_one(txn, env->dbi[MARKS], c->mark_op, mark.there, c, &c->mark);
     if (!rc && c->collect) rc = add_garbage(c, env, txn, n);
     if (c->record_op != MKV_KEEP && record.unlinked && n->unlinked) n->unlinked--;
     if (c->unlinked) n->unlinked++;

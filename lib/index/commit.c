@@ -91,17 +91,6 @@ static bool take_piece(const struct mkv_index *ix, struct change_list *from,
 
 /* ---- one transaction ---------------------------------------------------------------- */
 
-static int put_counters(const struct env *env, MDB_txn *txn, const struct counters *n)
-{
-    uint8_t bytes[16];
-    MDB_val key = {sizeof(META_COUNTERS) - 1, (void *)META_COUNTERS};
-    MDB_val value = {sizeof(bytes), bytes};
-
-    put_be64(bytes, n->unlinked);
-    put_be64(bytes + 8, n->next_garbage);
-    return mdb_put(txn, env->dbi[META], &key, &value, 0);
-}
-
 /* All of the changes, or none; but where tight, without those that add. */
 static int commit_once(struct mkv_index *ix, struct change_list *changes, bool tight)
 {
@@ -114,7 +103,7 @@ static int commit_once(struct mkv_index *ix, struct change_list *changes, bool t
     before = n = env_counters(env, txn);
     for (struct change *c = changes->first; c && !rc; c = c->next)
         rc = change_write(c, env, txn, &n, tight);
-    if (!rc && memcmp(&before, &n, sizeof(n)) != 0) rc = put_counters(env, txn, &n);
+    if (!rc && memcmp(&before, &n, sizeof(n)) != 0) rc = env_put_counters(env, txn, &n);
     if (rc) {
         mdb_txn_abort(txn);
         return rc;
@@ -260,17 +249,14 @@ void index_commit(struct mkv_index *ix, struct change_list *changes)
 
 enum mkv_err index_commit_volume(struct mkv_index *ix, uint32_t id, struct mkv_slice name)
 {
-    uint8_t at[4];
-    MDB_val key = {sizeof(at), at}, value = {name.len, (void *)name.data};
     enum mkv_err err = MKV_EINDEX;
     MDB_txn *txn = NULL;
     int rc;
 
-    put_be32(at, id);
     pthread_mutex_lock(&ix->write_lock);
     if (atomic_load(&ix->broken)) goto out;
     rc = mdb_txn_begin(ix->env.mdb, NULL, 0, &txn);
-    if (!rc) rc = mdb_put(txn, ix->env.dbi[VOLUMES], &key, &value, MDB_NOOVERWRITE);
+    if (!rc) rc = env_put_volume(&ix->env, txn, id, name);
     if (!rc) {
         rc = mdb_txn_commit(txn);
         txn = NULL;

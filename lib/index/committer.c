@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- the committer's thread --------------------------------------------------------- */
@@ -23,6 +24,25 @@ static void wake_loop(struct committer *m)
     while (n < 0 && errno == EINTR); /* it can not be full: the loop is told once a group */
 }
 
+/* Under lock: until half of the writes under way have brought their changes, or
+ * the time is up. */
+static void gather(struct committer *m)
+{
+    int writers = atomic_load_explicit(&m->writers, memory_order_relaxed);
+    struct timespec until;
+
+    m->wanted = writers > 0 ? (size_t)writers / 2 : 0;
+    if (m->queue.count < m->wanted) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += MKV_INDEX_GATHER_US * 1000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        while (m->queue.count < m->wanted && !m->stop)
+            if (pthread_cond_timedwait(&m->work, &m->lock, &until)) break;
+    }
+    m->wanted = 0;
+}
+
 static void *run(void *arg)
 {
     struct mkv_index *ix = arg;
@@ -32,8 +52,11 @@ static void *run(void *arg)
     list_init(&group);
     pthread_mutex_lock(&m->lock);
     for (;;) {
+        m->idle = true;
         while (!m->queue.first && !m->stop) pthread_cond_wait(&m->work, &m->lock);
+        m->idle = false;
         if (!m->queue.first) break;
+        gather(m);
         list_join(&group, &m->queue);
         pthread_mutex_unlock(&m->lock);
         index_commit(ix, &group);
@@ -53,28 +76,49 @@ static void hand_over(void *arg)
 {
     struct mkv_index *ix = arg;
     struct committer *m = &ix->committer;
+    bool wake;
 
     pthread_mutex_lock(&m->lock);
     list_join(&m->queue, &m->turn);
+    wake = m->idle || (m->wanted && m->queue.count >= m->wanted);
     pthread_mutex_unlock(&m->lock);
-    pthread_cond_signal(&m->work);
+    if (wake) pthread_cond_signal(&m->work);
+}
+
+void mkv_index_writers(struct mkv_index *ix, int more_or_fewer)
+{
+    atomic_fetch_add_explicit(&ix->committer.writers, more_or_fewer, memory_order_relaxed);
+}
+
+static void tell(struct mkv_index *ix, struct change_list *list)
+{
+    struct change *c;
+
+    while ((c = list_take(list))) {
+        if (!c->err) marks_clear(&ix->marks, c->unmark); /* else the files are still to be named */
+        if (c->done) c->done(c->err, c->arg);
+        free(c);
+    }
 }
 
 static void call_back(struct mkv_index *ix)
 {
     struct committer *m = &ix->committer;
     struct change_list finished;
-    struct change *c;
 
     list_init(&finished);
     pthread_mutex_lock(&m->lock);
     list_join(&finished, &m->finished);
     pthread_mutex_unlock(&m->lock);
     index_read_end(ix); /* so that what a callback reads is what was committed */
-    while ((c = list_take(&finished))) {
-        if (c->done) c->done(c->err, c->arg);
-        free(c);
-    }
+    tell(ix, &finished);
+}
+
+static void call_back_at_once(void *arg)
+{
+    struct mkv_index *ix = arg;
+
+    tell(ix, &ix->committer.at_once);
 }
 
 static void on_woken(int fd, short what, void *arg)
@@ -91,6 +135,12 @@ void committer_add(struct mkv_index *ix, struct change *c)
 {
     list_add(&ix->committer.turn, c);
     mkv_loop_at_end(ix->loop, &ix->committer.hand_over);
+}
+
+void committer_skip(struct mkv_index *ix, struct change *c)
+{
+    list_add(&ix->committer.at_once, c);
+    mkv_loop_at_end(ix->loop, &ix->committer.call_back);
 }
 
 /* ---- start and stop -------------------------------------------------------------------- */
@@ -118,6 +168,8 @@ enum mkv_err committer_start(struct mkv_index *ix)
     if (!m->woken || event_add(m->woken, NULL)) return MKV_ENOMEM;
     m->hand_over.run = hand_over;
     m->hand_over.arg = ix;
+    m->call_back.run = call_back_at_once;
+    m->call_back.arg = ix;
     if (start_thread(ix)) return MKV_ENOMEM;
     m->started = true;
     return MKV_OK;
@@ -130,12 +182,14 @@ void committer_stop(struct mkv_index *ix)
     m->closing = true;
     if (m->started) {
         mkv_loop_forget(ix->loop, &m->hand_over);
+        mkv_loop_forget(ix->loop, &m->call_back);
         pthread_mutex_lock(&m->lock);
         list_join(&m->queue, &m->turn);
         m->stop = true;
         pthread_cond_signal(&m->work);
         pthread_mutex_unlock(&m->lock);
         pthread_join(m->thread, NULL);
+        call_back_at_once(ix);
         call_back(ix);
     }
     m->started = false;

@@ -15,9 +15,8 @@
 
 #define MAP_SIZE_MIN (UINT64_C(1) << 20) /* less would hold next to nothing */
 
-static const char *const table_names[TABLES] = {
+const char *const env_table_names[TABLES] = {
     [RECORDS] = "records",
-    [MARKS] = "marks",
     [GARBAGE] = "garbage",
     [GARBAGE_BY_KEY] = "garbage-by-key",
     [VOLUMES] = "volumes",
@@ -50,7 +49,7 @@ static bool is_leveldb(const char *dir)
 }
 
 /* A new file or directory survives a power cut only once its parent is synced. */
-static int sync_parent(const char *path)
+int env_sync_parent(const char *path)
 {
     char copy[PATH_MAX];
     int fd, rc;
@@ -78,7 +77,7 @@ static int make_dirs(const char *dir)
         if (path[i] != '/' && path[i] != '\0') continue;
         path[i] = '\0';
         if (mkdir(path, 0755) == 0) {
-            if (sync_parent(path)) return -1;
+            if (env_sync_parent(path)) return -1;
         } else if (errno != EEXIST && access(path, F_OK)) {
             return -1;
         }
@@ -116,22 +115,38 @@ enum mkv_err env_prepare_dir(const char *dir, bool read_only, char *why, size_t 
 
 /* ---- tables and version ------------------------------------------------------ */
 
+int env_put_counters(const struct env *env, MDB_txn *txn, const struct counters *n)
+{
+    uint8_t bytes[16];
+    MDB_val key = {sizeof(META_COUNTERS) - 1, (void *)META_COUNTERS};
+    MDB_val value = {sizeof(bytes), bytes};
+
+    put_be64(bytes, n->unlinked);
+    put_be64(bytes + 8, n->next_garbage);
+    return mdb_put(txn, env->dbi[META], &key, &value, 0);
+}
+
+int env_put_volume(const struct env *env, MDB_txn *txn, uint32_t id, struct mkv_slice name)
+{
+    uint8_t at[4];
+    MDB_val key = {sizeof(at), at}, value = {name.len, (void *)name.data};
+
+    put_be32(at, id);
+    return mdb_put(txn, env->dbi[VOLUMES], &key, &value, MDB_NOOVERWRITE);
+}
+
 /* Version and counters of an index that has just been made. */
 static int put_meta(const struct env *env, MDB_txn *txn)
 {
-    uint8_t version[4], counters[16];
+    const struct counters none = {.next_garbage = 1};
+    uint8_t version[4];
     MDB_val key = {sizeof(META_VERSION) - 1, (void *)META_VERSION};
     MDB_val value = {sizeof(version), version};
     int rc;
 
     put_be32(version, FORMAT_VERSION);
     rc = mdb_put(txn, env->dbi[META], &key, &value, 0);
-    if (rc) return rc;
-    put_be64(counters, 0);
-    put_be64(counters + 8, 1);
-    key = (MDB_val){sizeof(META_COUNTERS) - 1, (void *)META_COUNTERS};
-    value = (MDB_val){sizeof(counters), counters};
-    return mdb_put(txn, env->dbi[META], &key, &value, 0);
+    return rc ? rc : env_put_counters(env, txn, &none);
 }
 
 struct counters env_counters(const struct env *env, MDB_txn *txn)
@@ -170,7 +185,7 @@ static int open_other_tables(struct env *env, MDB_txn *txn, unsigned flags)
     int rc = 0;
 
     for (int t = 0; t < META && !rc; t++)
-        rc = mdb_dbi_open(txn, table_names[t], flags, &env->dbi[t]);
+        rc = mdb_dbi_open(txn, env_table_names[t], flags, &env->dbi[t]);
     return rc;
 }
 
@@ -183,14 +198,14 @@ static int open_tables(struct mkv_index *ix, MDB_txn *txn, bool read_only, enum 
     unsigned flags = 0;
     MDB_stat st;
     MDB_dbi root;
-    int rc = mdb_dbi_open(txn, table_names[META], 0, &env->dbi[META]);
+    int rc = mdb_dbi_open(txn, env_table_names[META], 0, &env->dbi[META]);
 
     if (rc == MDB_NOTFOUND && !read_only) {
         flags = MDB_CREATE;
         rc = mdb_dbi_open(txn, NULL, 0, &root);
         if (!rc) rc = mdb_stat(txn, root, &st);
         if (!rc && st.ms_entries) rc = MDB_INCOMPATIBLE; /* somebody else's LMDB file */
-        if (!rc) rc = mdb_dbi_open(txn, table_names[META], flags, &env->dbi[META]);
+        if (!rc) rc = mdb_dbi_open(txn, env_table_names[META], flags, &env->dbi[META]);
         if (!rc) rc = put_meta(env, txn);
     }
     if (rc) return rc;
@@ -200,7 +215,7 @@ static int open_tables(struct mkv_index *ix, MDB_txn *txn, bool read_only, enum 
 
 /* ---- open and close ------------------------------------------------------------ */
 
-static enum mkv_err explain(const struct mkv_index *ix, int rc, char *why, size_t why_size)
+enum mkv_err env_explain(const struct mkv_index *ix, int rc, char *why, size_t why_size)
 {
     switch (rc) {
     case ENOMEM:
@@ -316,10 +331,10 @@ enum mkv_err env_open(struct mkv_index *ix, bool read_only, char *why, size_t wh
     if (rc) goto out;
     rc = learn_sizes(ix);
     snprintf(data, sizeof(data), "%s/data.mdb", ix->dir);
-    if (!rc && !read_only && sync_parent(data)) rc = errno;
+    if (!rc && !ix->read_only && env_sync_parent(data)) rc = errno;
 out:
     if (txn) mdb_txn_abort(txn);
-    if (rc) err = explain(ix, rc, why, why_size);
+    if (rc) err = env_explain(ix, rc, why, why_size);
     if (err) env_close(&ix->env);
     return err;
 }

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* ---- volume names ------------------------------------------------------------------- */
 
@@ -87,22 +88,28 @@ static void on_end_of_turn(void *arg)
 static struct mkv_index *new_index(struct mkv_loop *loop, const struct mkv_index_options *opt)
 {
     struct mkv_index *ix = calloc(1, sizeof(*ix));
+    pthread_condattr_t monotonic;
 
     if (!ix) return NULL;
     ix->loop = loop;
     ix->map_size = opt->map_size ? opt->map_size : MKV_INDEX_MAP_DEFAULT;
     ix->read_only = opt->read_only;
     ix->lock_fd = -1;
+    ix->marks.fd = -1;
     ix->end_reading.run = on_end_of_turn;
     ix->end_reading.arg = ix;
     ix->committer.wake_fd = -1;
     list_init(&ix->committer.turn);
+    list_init(&ix->committer.at_once);
     list_init(&ix->committer.queue);
     list_init(&ix->committer.finished);
     pthread_mutex_init(&ix->write_lock, NULL);
     pthread_mutex_init(&ix->stats_lock, NULL);
     pthread_mutex_init(&ix->committer.lock, NULL);
-    pthread_cond_init(&ix->committer.work, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&ix->committer.work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     ix->dir = strdup(opt->dir);
     return ix;
 }
@@ -123,6 +130,7 @@ enum mkv_err mkv_index_open(struct mkv_index **out, struct mkv_loop *loop,
     err = env_open(ix, ix->read_only, why, why_size);
     if (err) goto out;
     err = load_names(ix);
+    if (!err) err = marks_open(&ix->marks, ix->dir, ix->read_only);
     if (!err && !ix->read_only) err = committer_start(ix);
     if (err) {
         snprintf(why, why_size, "can not start the index %s: %s", ix->dir, mkv_strerror(err));
@@ -142,6 +150,7 @@ void mkv_index_close(struct mkv_index *ix)
     committer_stop(ix);
     mkv_loop_forget(ix->loop, &ix->end_reading);
     if (ix->txn) mdb_txn_abort(ix->txn);
+    marks_close(&ix->marks);
     env_close(&ix->env);
     index_lock_release(ix->lock_fd);
     for (uint32_t i = 0; i < ix->nnames; i++) free((char *)ix->names[i].data);
@@ -163,14 +172,6 @@ static enum mkv_err may_write(struct mkv_index *ix)
     return ix->committer.closing ? MKV_ESHUTDOWN : MKV_OK;
 }
 
-static enum mkv_err queue(struct mkv_index *ix, struct change *c, mkv_done *done, void *arg)
-{
-    c->done = done;
-    c->arg = arg;
-    committer_add(ix, c);
-    return MKV_OK;
-}
-
 enum mkv_err mkv_index_apply(struct mkv_index *ix, const struct mkv_index_change *change,
                              mkv_done *done, void *arg)
 {
@@ -178,7 +179,18 @@ enum mkv_err mkv_index_apply(struct mkv_index *ix, const struct mkv_index_change
     struct change *c;
 
     if (!err) err = change_new(&c, change);
-    return err ? err : queue(ix, c, done, arg);
+    if (err) return err;
+    c->done = done;
+    c->arg = arg;
+    if (change->mark_op == MKV_SET) err = marks_set(&ix->marks, change->key, change->mark);
+    if (change->mark_op == MKV_REMOVE) c->unmark = marks_find(&ix->marks, change->key);
+    if (err)
+        free(c);
+    else if (change->record_op != MKV_KEEP || change->garbage)
+        committer_add(ix, c);
+    else
+        committer_skip(ix, c);
+    return err;
 }
 
 enum mkv_err mkv_index_garbage_done(struct mkv_index *ix, const struct mkv_garbage *g,
@@ -188,7 +200,11 @@ enum mkv_err mkv_index_garbage_done(struct mkv_index *ix, const struct mkv_garba
     struct change *c;
 
     if (!err) err = change_new_garbage(&c, g, g->due, NULL);
-    return err ? err : queue(ix, c, done, arg);
+    if (err) return err;
+    c->done = done;
+    c->arg = arg;
+    committer_add(ix, c);
+    return MKV_OK;
 }
 
 enum mkv_err mkv_index_garbage_delay(struct mkv_index *ix, const struct mkv_garbage *g,
@@ -199,7 +215,11 @@ enum mkv_err mkv_index_garbage_delay(struct mkv_index *ix, const struct mkv_garb
     struct change *c;
 
     if (!err) err = change_new_garbage(&c, g, new_due, left ? left : &g->files);
-    return err ? err : queue(ix, c, done, arg);
+    if (err) return err;
+    c->done = done;
+    c->arg = arg;
+    committer_add(ix, c);
+    return MKV_OK;
 }
 
 /* ---- figures ------------------------------------------------------------------------------ */
@@ -214,7 +234,8 @@ static void count_entries(struct mkv_index *ix, struct mkv_index_stats *out)
     records = env_entries(env, txn, RECORDS);
     out->unlinked = env_counters(env, txn).unlinked;
     out->live = records > out->unlinked ? records - out->unlinked : 0;
-    out->writing = env_entries(env, txn, MARKS);
+    marks_refresh(&ix->marks);
+    out->writing = marks_count(&ix->marks);
     out->garbage = env_entries(env, txn, GARBAGE);
     out->bytes_used = env_used_pages(env) * env->page_size;
     out->bytes_max = (env->map_pages - RESERVE_PAGES) * env->page_size;

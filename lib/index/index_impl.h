@@ -4,12 +4,15 @@
  *   env.c        the LMDB environment: directory, tables, format version
  *   lock.c       one writer at a time
  *   keys.c       how keys and values lie in the tables
+ *   marks.c      writes under way, in a mapped file beside LMDB's
  *   read.c       one record, the next generation, the next garbage
  *   walk.c       many records, in order
  *   change.c     one queued change, and how it is written in a transaction
  *   commit.c     a group of changes in one transaction; a full disk
  *   committer.c  the thread that commits, and the queue in front of it
  *   recover.c    what a crash left
+ *   build.c      a new index beside the old one
+ *   backup.c     a copy
  *
  * Threads: the loop's thread reads, the committer's thread writes.  A write on
  * the loop's thread happens only at start (volume names, recovery). */
@@ -17,6 +20,7 @@
 #define MKV_INDEX_IMPL_H
 
 #include "index/keys.h"
+#include "index/marks.h"
 #include "mkv/index.h"
 
 #include <lmdb.h>
@@ -36,7 +40,7 @@
 #define FIRST_PAGES   32
 #define MORE_PAGES    8
 
-enum table { RECORDS, MARKS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
+enum table { RECORDS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
 
 struct env {
     MDB_env *mdb; /* owned */
@@ -61,6 +65,8 @@ struct change_list {
 struct committer {
     /* The loop's. */
     struct change_list turn;      /* queued in this turn                        */
+    struct change_list at_once;   /* no commit needed: called back at its end   */
+    struct mkv_chore call_back;
     struct mkv_chore hand_over;
     struct event *woken;          /* owned: wake_fd is readable                 */
     int wake_fd;
@@ -71,6 +77,10 @@ struct committer {
     pthread_cond_t work;
     struct change_list queue, finished;
     bool stop;
+    bool idle;                    /* the thread has nothing to do               */
+    size_t wanted;                /* it waits for so many changes; 0: it does not */
+    /* Without it. */
+    atomic_int writers;           /* writes under way that will bring changes   */
 };
 
 struct mkv_index {
@@ -80,6 +90,7 @@ struct mkv_index {
     bool read_only;
     int lock_fd;
     struct env env;
+    struct marks marks; /* the loop's */
 
     /* Reading: the loop's. */
     MDB_txn *txn;  /* owned; NULL before the first read */
@@ -107,6 +118,14 @@ enum mkv_err env_open(struct mkv_index *ix, bool read_only, char *why,
 void env_close(struct env *env);
 enum mkv_err env_prepare_dir(const char *dir, bool read_only, char *why,
                              size_t why_size) MKV_MUSTUSE;
+/* A new file or directory survives a power cut only once its parent is synced. */
+int env_sync_parent(const char *path);
+/* What rc means for the index in ix->dir, and what to do. */
+enum mkv_err env_explain(const struct mkv_index *ix, int rc, char *why, size_t why_size);
+/* Both in a transaction of the caller's; LMDB's code. */
+int env_put_counters(const struct env *env, MDB_txn *txn, const struct counters *n);
+int env_put_volume(const struct env *env, MDB_txn *txn, uint32_t id, struct mkv_slice name);
+extern const char *const env_table_names[TABLES];
 struct counters env_counters(const struct env *env, MDB_txn *txn);
 uint64_t env_used_pages(const struct env *env);
 uint64_t env_entries(const struct env *env, MDB_txn *txn, enum table table);
@@ -120,7 +139,7 @@ enum mkv_err index_read_failed(int rc);
 
 /* ---- change.c -------------------------------------------------------------- */
 enum change_kind {
-    CHANGE_KEY,           /* record, mark and garbage of one key              */
+    CHANGE_KEY,           /* record and garbage of one key                    */
     CHANGE_GARBAGE_DONE,  /* the entry (due, id) goes                         */
     CHANGE_GARBAGE_DELAY  /* the entry (due, id) moves to new_due             */
 };
@@ -131,7 +150,8 @@ struct change {
     void *arg;             /* the caller's                                      */
     enum mkv_err err;      /* what done() will be told                          */
     enum change_kind kind;
-    enum mkv_change_op record_op, mark_op;
+    enum mkv_change_op record_op;
+    uint32_t unmark;       /* slot of the mark that goes with it, or MARK_NONE  */
     bool unlinked;         /* the new record's state                            */
     bool collect;          /* there is new garbage                              */
     bool adds;             /* found when written: more entries than before      */
@@ -139,8 +159,8 @@ struct change {
     uint64_t id;           /* of the garbage entry                              */
     uint64_t generation;   /* of the garbage                                    */
     uint8_t md5[MKV_MD5_LEN]; /* of the key; where garbage is concerned         */
-    MDB_val key;           /* stored form; all four point into bytes            */
-    MDB_val record, mark, garbage; /* values, ready to be put                   */
+    MDB_val key;           /* stored form; all three point into bytes           */
+    MDB_val record, garbage; /* values, ready to be put                   */
     size_t len;            /* of bytes                                          */
     uint8_t bytes[];
 };
@@ -200,7 +220,9 @@ enum mkv_err index_commit_volume(struct mkv_index *ix, uint32_t id,
 /* ---- committer.c ----------------------------------------------------------- */
 enum mkv_err committer_start(struct mkv_index *ix) MKV_MUSTUSE;
 void committer_stop(struct mkv_index *ix); /* commits and calls back first */
-/* c is given away. */
+/* c is given away: to be committed; or, with nothing to commit, only to be
+ * called back at the end of the turn. */
 void committer_add(struct mkv_index *ix, struct change *c);
+void committer_skip(struct mkv_index *ix, struct change *c);
 
 #endif

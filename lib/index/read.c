@@ -70,9 +70,8 @@ enum mkv_err index_read_failed(int rc)
 
 /* ---- one record ---------------------------------------------------------------- */
 
-/* The encoded record of key in records or marks; body is LMDB's memory. */
-static enum mkv_err find(struct mkv_index *ix, enum table table, struct mkv_slice key,
-                         MDB_val *body)
+/* The encoded record of key; body is LMDB's memory. */
+static enum mkv_err find(struct mkv_index *ix, struct mkv_slice key, MDB_val *body)
 {
     uint8_t buf[STORED_MAX];
     struct mkv_slice whole;
@@ -85,7 +84,7 @@ static enum mkv_err find(struct mkv_index *ix, enum table table, struct mkv_slic
     err = index_read(ix, &txn);
     if (err) return err;
     stored = stored_key(key, buf);
-    rc = mdb_get(txn, ix->env.dbi[table], &stored, &value);
+    rc = mdb_get(txn, ix->env.dbi[RECORDS], &stored, &value);
     if (rc) return index_read_failed(rc);
     if (!stored_entry(&stored, &value, &whole, body)) return MKV_ECORRUPT;
     return mkv_slice_eq(whole, key) ? MKV_OK : MKV_ENOKEY;
@@ -95,7 +94,7 @@ enum mkv_err mkv_index_get(struct mkv_index *ix, struct mkv_slice key, struct mk
                            mkv_done *done, void *arg)
 {
     MDB_val body;
-    enum mkv_err err = find(ix, RECORDS, key, &body);
+    enum mkv_err err = find(ix, key, &body);
 
     (void)done; /* LMDB answers at once */
     (void)arg;
@@ -117,13 +116,14 @@ static void raise_to(struct highest *h, uint64_t generation)
 
 static enum mkv_err highest_of_mark(struct mkv_index *ix, struct mkv_slice key, struct highest *h)
 {
+    struct mkv_slice whole, data;
     struct mkv_record mark;
-    MDB_val body;
-    enum mkv_err err = find(ix, MARKS, key, &body);
+    enum mkv_err err;
 
-    if (err) return err == MKV_ENOKEY ? MKV_OK : err;
+    if (ix->read_only || !marks_get(&ix->marks, marks_find(&ix->marks, key), &whole, &data))
+        return MKV_OK;
     mkv_record_init(&mark);
-    err = mkv_record_decode(&mark, body.mv_data, body.mv_size);
+    err = mkv_record_decode(&mark, (const uint8_t *)data.data, data.len);
     if (!err) raise_to(h, mark.generation);
     mkv_record_clear(&mark);
     return err;
@@ -166,7 +166,7 @@ enum mkv_err mkv_index_next_generation(struct mkv_index *ix, struct mkv_slice ke
     (void)arg;
     if (rec) raise_to(&h, rec->generation);
     err = index_read(ix, &txn);
-    if (!err && env_entries(&ix->env, txn, MARKS)) err = highest_of_mark(ix, key, &h);
+    if (!err) err = highest_of_mark(ix, key, &h);
     if (!err) err = highest_of_garbage(ix, txn, key, &h);
     if (err) return err;
     if (h.any && h.generation >= MKV_GENERATION_MAX) return MKV_EINVAL;

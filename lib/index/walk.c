@@ -1,4 +1,4 @@
-/* Walking records or marks in byte order of the whole keys.
+/* Walking records, or marks, in byte order of the whole keys.
  *
  * LMDB's order is that order, but for the long keys that share their first
  * STORED_PLAIN bytes: those lie side by side in the order of their hashes.
@@ -120,7 +120,7 @@ static bool examine(struct pass *p, struct mkv_slice key, const MDB_val *body)
     }
     p->last = key;
     p->budget--;
-    if (w->table == MKV_TABLE_RECORDS && w->state &&
+    if (w->state &&
         mkv_record_peek_state(body->mv_data, body->mv_size) != w->state)
         return true;
     p->stopped = !p->visit(key, body->mv_data, body->mv_size, p->arg);
@@ -263,6 +263,60 @@ static int walk_group(struct pass *p)
     return rc;
 }
 
+/* ---- marks ------------------------------------------------------------------------------ */
+
+#define MARKS_AT_ONCE 64 /* each costs a look at all slots */
+
+struct found_mark {
+    uint8_t bytes[MARK_SLOT]; /* a copy: their writer may be another process */
+    struct mkv_slice key, data;
+};
+
+/* The smallest key from the walk's place on; false where there is none. */
+static bool next_mark(struct mkv_index *ix, const struct mkv_walk *w, struct found_mark *best)
+{
+    struct mkv_slice from = mkv_slice(w->from, w->from_len);
+    struct found_mark one;
+    bool found = false;
+
+    for (uint32_t slot = 0; slot < ix->marks.nslots; slot++) {
+        int order;
+
+        if (!marks_read(&ix->marks, slot, one.bytes, &one.key, &one.data)) continue;
+        order = mkv_slice_cmp(one.key, from);
+        if (order < 0 || (order == 0 && w->after) || !mkv_slice_begins(one.key, w->prefix) ||
+            (found && mkv_slice_cmp(one.key, best->key) >= 0))
+            continue;
+        memcpy(best->bytes, one.bytes, MARK_SLOT);
+        best->key = mkv_slice((const char *)best->bytes + (one.key.data - (char *)one.bytes),
+                              one.key.len);
+        best->data = mkv_slice((const char *)best->bytes + (one.data.data - (char *)one.bytes),
+                               one.data.len);
+        found = true;
+    }
+    return found;
+}
+
+static enum mkv_err walk_marks(struct mkv_index *ix, struct mkv_walk *w, size_t budget,
+                               mkv_walk_visit *visit, void *arg)
+{
+    struct found_mark mark;
+
+    marks_refresh(&ix->marks);
+    if (budget > MARKS_AT_ONCE) budget = MARKS_AT_ONCE;
+    while (budget--) {
+        if (!next_mark(ix, w, &mark)) {
+            w->ended = true;
+            return MKV_OK;
+        }
+        memcpy(w->from, mark.key.data, mark.key.len);
+        w->from_len = mark.key.len;
+        w->after = visit(mark.key, (const uint8_t *)mark.data.data, mark.data.len, arg);
+        if (!w->after) break;
+    }
+    return MKV_OK;
+}
+
 /* ---- the call -------------------------------------------------------------------------- */
 
 static int walk_on(struct pass *p)
@@ -284,16 +338,16 @@ static int walk_on(struct pass *p)
 enum mkv_err mkv_index_walk(struct mkv_index *ix, struct mkv_walk *w, size_t budget,
                             mkv_walk_visit *visit, void *arg)
 {
-    enum table table = w->table == MKV_TABLE_MARKS ? MARKS : RECORDS;
     struct pass p = {.ix = ix, .w = w, .budget = budget, .visit = visit, .arg = arg};
     enum mkv_err err;
     MDB_txn *txn;
     int rc;
 
     if (w->ended || !budget) return MKV_OK;
+    if (w->table == MKV_TABLE_MARKS) return walk_marks(ix, w, budget, visit, arg);
     err = index_read(ix, &txn);
     if (err) return err;
-    rc = mdb_cursor_open(txn, ix->env.dbi[table], &p.cursor);
+    rc = mdb_cursor_open(txn, ix->env.dbi[RECORDS], &p.cursor);
     if (rc) return index_read_failed(rc);
     rc = walk_on(&p);
     remember(&p);

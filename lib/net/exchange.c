@@ -152,9 +152,10 @@ static struct mkv_slice method_text(enum mkv_exchange_method method)
     case MKV_VOLUME_HEAD: return MKV_SLICE("HEAD ");
     case MKV_VOLUME_GET: return MKV_SLICE("GET ");
     case MKV_VOLUME_PUT: return MKV_SLICE("PUT ");
-    case MKV_VOLUME_DELETE: break;
+    case MKV_VOLUME_DELETE: return MKV_SLICE("DELETE ");
+    case MKV_VOLUME_REBALANCE: break;
     }
-    return MKV_SLICE("DELETE ");
+    return MKV_SLICE("REBALANCE ");
 }
 
 static void write_head(struct mkv_exchange *x, const struct mkv_exchange_options *opt)
@@ -465,7 +466,7 @@ static uint64_t stall_deadline(const struct mkv_exchange *x)
 void exchange_check(struct mkv_exchange *x, uint64_t now)
 {
     const struct mkv_volumes *vs = x->volume->all;
-    bool patient = x->method == MKV_VOLUME_PUT || x->method == MKV_VOLUME_DELETE;
+    bool patient = x->method != MKV_VOLUME_HEAD && x->method != MKV_VOLUME_GET;
 
     switch (x->step) {
     case EXCHANGE_QUEUED:

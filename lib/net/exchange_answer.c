@@ -121,7 +121,7 @@ static void got_head(struct mkv_exchange *x, const struct http1_head *head, stru
     x->framing = head->framing;
     x->keep_alive = head->keep_alive;
     x->left = head->length;
-    x->drop = x->method != MKV_VOLUME_GET || !good;
+    x->drop = !(x->method == MKV_VOLUME_GET && good) && x->method != MKV_VOLUME_REBALANCE;
     if (early) {
         if (x->status < 300)
             exchange_fail(x, BLAME_VOLUME, "it reports success before it has the whole body");

@@ -26,7 +26,7 @@
 #include <stdint.h>
 
 #define VOLUME_IDLE_MAX       100   /* pooled connections per volume          */
-#define VOLUME_STALL_MS       10000 /* PUT, DELETE or a body without progress: no byte
+#define VOLUME_STALL_MS       10000 /* PUT, DELETE, REBALANCE or a body without progress: no byte
                                        moved, while the volume had something to do; the
                                        wait for the answer counts from the last byte    */
 #define VOLUME_BRIEF_MAX      100   /* HEADs and DELETEs under way per volume; the rest
@@ -73,12 +73,20 @@ void mkv_volume_stats(const struct mkv_volume *v, struct mkv_volume_stats *out);
 /* ---- one exchange ---------------------------------------------------------- */
 struct mkv_exchange;
 
-enum mkv_exchange_method { MKV_VOLUME_HEAD, MKV_VOLUME_GET, MKV_VOLUME_PUT, MKV_VOLUME_DELETE };
+/* REBALANCE is for a master, which jobs talk to as if it were a volume. */
+enum mkv_exchange_method {
+    MKV_VOLUME_HEAD,
+    MKV_VOLUME_GET,
+    MKV_VOLUME_PUT,
+    MKV_VOLUME_DELETE,
+    MKV_VOLUME_REBALANCE
+};
 
 struct mkv_exchange_options {
     struct mkv_volume *volume;
     enum mkv_exchange_method method;
-    struct mkv_slice path;  /* "/svXX/xx/yy/NAME", behind the volume's own /dir; copied */
+    struct mkv_slice path;  /* "/svXX/xx/yy/NAME", behind the volume's own /dir; copied.
+                               May hold a query                                 */
     int64_t body_length;    /* PUT: bytes, or -1: chunked                       */
     const char *date;       /* PUT: the Date header, which nginx makes the file's
                                mtime; NULL: none.  Copied                       */
@@ -95,8 +103,8 @@ struct mkv_exchange_events {
     void (*drained)(struct mkv_exchange *x, void *arg);
     /* The head of the answer: GET and HEAD.  Valid during the call. */
     void (*head)(struct mkv_exchange *x, const struct http1_head *head, void *arg);
-    /* GET: a piece of the body of a 200 or 206.  (Other bodies are dropped.)
-     * None comes while paused; done may. */
+    /* GET: a piece of the body of a 200 or 206; REBALANCE: of any answer.
+     * (Other bodies are dropped.)  None comes while paused; done may. */
     void (*body)(struct mkv_exchange *x, struct mkv_bytes piece, void *arg);
     /* Exactly once, last.  MKV_OK: status is the volume's answer, whatever it
      * is (a PUT may be refused before its body was sent).  MKV_EVOLUME: no

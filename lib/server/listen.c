@@ -24,6 +24,8 @@ struct listen_port {
     size_t connections_max;
     const struct listen_events *events;
     void *arg;
+    const char *host;                  /* borrowed: the caller's, for messages */
+    unsigned port;
     bool paused;
     bool told;                         /* one warning per shortage */
 };
@@ -89,7 +91,7 @@ static int bind_socket(const struct sockaddr *address, socklen_t len, bool both_
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (address->sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only));
-    if (bind(fd, address, len) == 0 && listen(fd, BACKLOG) == 0) return fd;
+    if (bind(fd, address, len) == 0) return fd;
     saved = errno;
     close(fd);
     errno = saved;
@@ -161,22 +163,29 @@ enum mkv_err listen_open(struct listen_port **out, struct mkv_loop *loop, const 
     l->listener = evconnlistener_new(base, on_accepted, l,
                                      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC |
                                          LEV_OPT_DISABLED,
-                                     -1, fd);
+                                     0, fd);
     if (!l->listener) {
         close(fd);
         free(l);
         return MKV_ENOMEM;
     }
+    l->host = host;
+    l->port = port;
     evconnlistener_set_error_cb(l->listener, on_error);
     event_assign(&l->retry, base, -1, 0, on_retry, l);
     *out = l;
     return MKV_OK;
 }
 
-void listen_start(struct listen_port *l, size_t connections_max)
+enum mkv_err listen_start(struct listen_port *l, size_t connections_max, char *why, size_t why_size)
 {
     l->connections_max = connections_max;
+    if (listen(evconnlistener_get_fd(l->listener), BACKLOG)) {
+        explain(why, why_size, l->host, l->port);
+        return MKV_EIO;
+    }
     evconnlistener_enable(l->listener);
+    return MKV_OK;
 }
 
 void listen_close(struct listen_port *l)

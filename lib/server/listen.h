@@ -24,7 +24,10 @@ struct listen_events {
 enum mkv_err listen_open(struct listen_port **out, struct mkv_loop *loop, const char *host,
                          unsigned port, const struct listen_events *events, void *arg, char *why,
                          size_t why_size) MKV_MUSTUSE;
-void listen_start(struct listen_port *l, size_t connections_max);
+/* Until then the port is held but clients are refused, so that who gets in is
+ * served.  Errors as listen_open: another program began to listen first. */
+enum mkv_err listen_start(struct listen_port *l, size_t connections_max, char *why,
+                          size_t why_size) MKV_MUSTUSE;
 void listen_close(struct listen_port *l); /* NULL is fine */
 
 /* "host:port" by which a program on this machine reaches it. */

@@ -127,6 +127,8 @@ static enum mkv_err open_all(struct server *s, char *why)
     enum mkv_err err = mkv_loop_open(&s->loop);
 
     if (err) return err;
+    err = watch_signals(s); /* first: who can connect may also stop us, and cleanly */
+    if (err) return err;
     err = listen_open(&s->port, s->loop, cfg->bind, (unsigned)cfg->port, &port_events, s, why,
                       WHY_MAX);
     if (err) return err;
@@ -139,9 +141,8 @@ static enum mkv_err open_all(struct server *s, char *why)
         err = admin_open(&s->admin, s->loop, s->store, &s->metrics, cfg->admin, why, WHY_MAX);
         if (err) return err;
     }
-    err = watch_signals(s);
+    err = listen_start(s->port, connections_max, why, WHY_MAX);
     if (err) return err;
-    listen_start(s->port, connections_max);
     fprintf(stderr, "mkv-server %s: listening on %s; %zu volumes, %llu replicas; index %s\n",
             MKV_VERSION, address, cfg->nvolumes, (unsigned long long)cfg->replicas, cfg->db);
     return MKV_OK;

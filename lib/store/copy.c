@@ -14,7 +14,7 @@ struct copy {
     char target_path[STORE_PATH_MAX];
     size_t target_path_len;
     int64_t size;               /* -1 until the source has said it */
-    int64_t mtime;
+    char date[MKV_HTTP_DATE_MAX]; /* for the target: the value's, else the source's; "" */
     uint64_t received;
     struct mkv_digest *digest;  /* owned; NULL where the MD5 is not known */
     uint8_t md5[MKV_MD5_LEN];
@@ -83,14 +83,12 @@ static bool open_target(struct copy *c)
 {
     static const struct mkv_exchange_events events = {
         .ready = on_target_ready, .drained = on_target_drained, .done = on_target_done};
-    char date[MKV_HTTP_DATE_MAX];
     struct mkv_exchange_options opt = {.method = MKV_VOLUME_PUT,
                                        .volume = store_volume(c->store, c->target.volume),
                                        .path = {c->target_path, c->target_path_len},
                                        .body_length = c->size,
-                                       .date = c->mtime >= 0 ? date : NULL};
+                                       .date = c->date[0] ? c->date : NULL};
 
-    mkv_http_date(date, c->mtime);
     return opt.volume && !mkv_exchange_start(&c->to, &opt, &events, c);
 }
 
@@ -99,6 +97,7 @@ static bool open_target(struct copy *c)
 static void on_source_head(struct mkv_exchange *x, const struct http1_head *head, void *arg)
 {
     struct copy *c = arg;
+    struct mkv_slice date;
 
     (void)x;
     if (head->status != 200 || head->framing != HTTP1_LENGTH ||
@@ -109,6 +108,9 @@ static void on_source_head(struct mkv_exchange *x, const struct http1_head *head
         return;
     }
     c->size = (int64_t)head->length;
+    if (!c->date[0] && http1_find(head, MKV_SLICE("Last-Modified"), &date) &&
+        date.len < sizeof(c->date))
+        memcpy(c->date, date.data, date.len); /* its end is zero already */
     mkv_exchange_pause(c->from, c->paused = true); /* until the target is ready */
     if (!open_target(c)) finish(c, COPY_TARGET_BAD);
 }
@@ -167,7 +169,7 @@ enum mkv_err copy_start(struct copy **out, struct mkv_store *store, const struct
     c->store = store;
     c->target = opt->to;
     c->size = opt->size;
-    c->mtime = opt->mtime;
+    if (opt->mtime >= 0) mkv_http_date(c->date, opt->mtime);
     c->done = done;
     c->arg = arg;
     if (opt->md5) {

@@ -60,6 +60,13 @@ static void on_drained(struct mkv_exchange *x, void *arg)
     relax(((struct fanout_copy *)arg)->fanout);
 }
 
+/* Every copy has been given the whole body.  Where its length is known, that
+ * may be so before fanout_end(), which waits for the slowest copy. */
+static bool fanout_whole(const struct fanout *f)
+{
+    return f->ended || (f->length >= 0 && f->given == (uint64_t)f->length);
+}
+
 static void say_why(const struct fanout_copy *c, enum mkv_err err, int status)
 {
     struct mkv_slice name = mkv_index_volume_name(c->fanout->store->index, c->replica.volume);
@@ -69,7 +76,7 @@ static void say_why(const struct fanout_copy *c, enum mkv_err err, int status)
                      mkv_exchange_why(c->x));
     else
         mkv_log_warn("volume %.*s: answered a PUT with %d%s", (int)name.len, name.data, status,
-                     c->fanout->ended ? "" : " before the end of the body");
+                     fanout_whole(c->fanout) ? "" : " before the end of the body");
 }
 
 static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *arg)
@@ -77,15 +84,14 @@ static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *
     struct fanout_copy *c = arg;
     struct fanout *f = c->fanout;
     bool was_opening = c->state == COPY_OPENING;
-    bool begun = f->streaming || (f->length == 0 && !was_opening);
+    bool stored = !err && (status == 201 || status == 204) && fanout_whole(f);
+    bool begun = f->streaming || (f->length == 0 && !was_opening); /* complete with its head */
 
-    /* MKV_OK and success: it had the whole body, maybe before fanout_end(). */
-    if (!err && (status == 201 || status == 204)) {
+    if (!stored) say_why(c, err, status);
+    if (stored)
         c->state = COPY_STORED;
-    } else {
-        say_why(c, err, status);
+    else
         c->state = begun ? COPY_FAILED : COPY_REFUSED;
-    }
     c->ambiguous = err && mkv_exchange_sent_all(x);
     c->x = NULL;
     if (was_opening) {
@@ -93,8 +99,12 @@ static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *
         return;
     }
     if (!f->streaming) return; /* one that was ready has left before the body: see fanout_send */
-    if (fanout_count(f, COPY_READY) == 0) f->events->finished(f->arg);
-    relax(f);
+    if (fanout_count(f, COPY_READY) > 0)
+        relax(f);
+    else if (f->ended || fanout_count(f, COPY_STORED) == 0)
+        f->events->finished(f->arg);
+    else
+        relax(f); /* the end is still on its way to us */
 }
 
 static struct fanout_copy *free_slot(struct fanout *f)
@@ -128,6 +138,7 @@ bool fanout_add(struct fanout *f, struct mkv_replica replica)
 void fanout_send(struct fanout *f, struct mkv_bytes piece)
 {
     f->streaming = true;
+    f->given += piece.len;
     for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
         if (f->copies[i].state == COPY_READY) mkv_exchange_send(f->copies[i].x, piece);
     if (longest_queue(f) > COPY_HIGH) f->full = true;

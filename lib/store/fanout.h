@@ -49,6 +49,7 @@ struct fanout {
     char path[MKV_PATH_MAX]; /* of the key: "/xx/yy/NAME" */
     size_t path_len;
     int64_t length;          /* bytes; -1: not known beforehand */
+    uint64_t given;          /* bytes sent on so far */
     char date[MKV_HTTP_DATE_MAX]; /* the same for every copy: their mtime and ETag are equal */
     struct fanout_copy copies[MKV_REPLICAS_MAX];
     bool streaming, ended, full;

@@ -14,18 +14,24 @@ bool keylock_held(const struct keylocks *locks, struct mkv_slice key,
     return false;
 }
 
-bool keylock_take(struct keylocks *locks, struct keylock *lock, struct mkv_slice key,
+void keylock_join(struct keylocks *locks, struct keylock *lock, struct mkv_slice key,
                   const uint8_t md5[MKV_MD5_LEN])
 {
     struct keylock **bucket = &locks->buckets[bucket_of(md5)];
 
-    if (keylock_held(locks, key, md5)) return false;
     lock->key = key;
     memcpy(lock->md5, md5, MKV_MD5_LEN);
     lock->next = *bucket;
     lock->prev = bucket;
     if (lock->next) lock->next->prev = &lock->next;
     *bucket = lock;
+}
+
+bool keylock_take(struct keylocks *locks, struct keylock *lock, struct mkv_slice key,
+                  const uint8_t md5[MKV_MD5_LEN])
+{
+    if (keylock_held(locks, key, md5)) return false;
+    keylock_join(locks, lock, key, md5);
     return true;
 }
 

@@ -23,7 +23,11 @@ struct keylocks {
     struct keylock *buckets[KEYLOCK_BUCKETS];
 };
 
-/* False where somebody holds it.  md5 is MD5(key). */
+/* Takes it, whoever else holds it: for a table in which holders do not mind
+ * each other.  md5 is MD5(key). */
+void keylock_join(struct keylocks *locks, struct keylock *lock, struct mkv_slice key,
+                  const uint8_t md5[MKV_MD5_LEN]);
+/* False where somebody holds it. */
 bool keylock_take(struct keylocks *locks, struct keylock *lock, struct mkv_slice key,
                   const uint8_t md5[MKV_MD5_LEN]);
 bool keylock_held(const struct keylocks *locks, struct mkv_slice key,

@@ -54,6 +54,7 @@ struct mkv_put {
     bool ambiguous;                    /* a suspect may still be storing its file */
     const struct mkv_put_events *events;
     void *arg;
+    bool is_writer;                    /* counted by mkv_index_writers() */
     bool cancelled;                    /* nobody listens any more */
     struct mkv_retired retired;
 };
@@ -74,6 +75,13 @@ static void destroy(void *arg)
     mkv_digest_free(p->digest);
     free(p->candidates);
     free(p);
+}
+
+/* The store knows of it no more. */
+static void leave(struct mkv_put *p)
+{
+    if (p->is_writer) mkv_index_writers(p->store->index, -1);
+    store_op_end(p->store, &p->op);
 }
 
 static void fail(struct mkv_put *p, enum mkv_err err)
@@ -234,13 +242,11 @@ bool mkv_put_full(const struct mkv_put *p)
     return p->step == PUT_STREAM && fanout_full(&p->fan);
 }
 
-/* No copy is under way any more.  In STREAM: all have failed, or what is left
- * has the whole body and only its end is still to be said. */
+/* No copy is under way any more, in STREAM because all have failed. */
 static void finished(void *arg)
 {
     struct mkv_put *p = arg;
 
-    if (p->step == PUT_STREAM && fanout_count(&p->fan, COPY_STORED)) return;
     for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
         if (p->fan.copies[i].state == COPY_STORED)
             p->record.replicas[p->record.nreplicas++] = p->fan.copies[i].replica;
@@ -254,6 +260,8 @@ static void finished(void *arg)
 
 static void enter_settle(struct mkv_put *p)
 {
+    mkv_index_writers(p->store->index, 1); /* it will soon commit */
+    p->is_writer = true;
     if (p->digest) {
         mkv_digest_final(p->digest, p->record.md5);
         p->digest = NULL;
@@ -502,7 +510,7 @@ static void enter_done(struct mkv_put *p)
 {
     keylock_release(&p->lock); /* before the answer: its reader may write again at once */
     if (!p->cancelled) p->events->done(p->result, p->result ? NULL : &p->record, p->arg);
-    store_op_end(p->store, &p->op);
+    leave(p);
     mkv_loop_retire(p->store->loop, &p->retired, destroy, p);
 }
 
@@ -545,7 +553,7 @@ static void drop(struct store_op *op)
     copy_cancel(p->copy);
     erase_cancel(&p->erase);
     keylock_release(&p->lock);
-    store_op_end(p->store, op);
+    leave(p);
     if (!p->asking_index) mkv_loop_retire(p->store->loop, &p->retired, destroy, p);
 }
 

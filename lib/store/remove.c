@@ -48,6 +48,13 @@ static void destroy(void *arg)
     free(r);
 }
 
+/* The store knows of it no more. */
+static void leave(struct mkv_remove *r)
+{
+    mkv_index_writers(r->store->index, -1);
+    store_op_end(r->store, &r->op);
+}
+
 static void finish(struct mkv_remove *r, enum mkv_err err)
 {
     r->result = err;
@@ -135,7 +142,7 @@ static void enter_done(struct mkv_remove *r)
 {
     keylock_release(&r->lock); /* before the answer: its reader may write at once */
     if (r->done) r->done(r->result, r->arg);
-    store_op_end(r->store, &r->op);
+    leave(r);
     mkv_loop_retire(r->store->loop, &r->retired, destroy, r);
 }
 
@@ -160,7 +167,7 @@ static void drop(struct store_op *op)
     erase_cancel(&r->erase);
     mkv_loop_forget(r->store->loop, &r->refused);
     keylock_release(&r->lock);
-    store_op_end(r->store, op);
+    leave(r);
     if (!r->asking_index) mkv_loop_retire(r->store->loop, &r->retired, destroy, r);
 }
 
@@ -190,6 +197,7 @@ static enum mkv_err begin(struct mkv_remove **out, struct mkv_store *s, struct m
     }
     keylock_take(&s->locks, &r->lock, key_of(r), md5);
     store_op_begin(s, &r->op, drop);
+    mkv_index_writers(s->index, 1);
     *out = r;
     return MKV_OK;
 }

@@ -31,7 +31,9 @@ struct mkv_store {
     struct mkv_volume **by_id;     /* owned array of borrowed servers; NULL: not asked for yet */
     size_t nby_id;
     struct probe_cache *probes;    /* owned */
-    struct keylocks locks;
+    struct keylocks locks;         /* being written, deleted or moved: 409 for others */
+    struct keylocks moves;         /* those being moved: the sweeper passes them by */
+    struct keylocks sweeps;        /* those whose garbage is being deleted: a move waits */
     struct store_sweeper *sweeper; /* owned */
     struct store_op *ops;
     size_t nops;

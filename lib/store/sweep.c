@@ -18,6 +18,7 @@ struct job {
     struct store_sweeper *sweeper;
     enum job_step step;
     struct mkv_garbage garbage;
+    struct keylock lock; /* in the store's sweeps */
     struct erase erase;
 };
 
@@ -41,6 +42,7 @@ static void job_end(struct job *j)
     struct store_sweeper *sw = j->sweeper;
 
     mkv_record_clear(&j->garbage.files);
+    keylock_release(&j->lock);
     j->step = JOB_FREE;
     sw->busy--;
     if (!sw->closing) fill(sw);
@@ -89,8 +91,8 @@ static void on_erased(struct erase *e, void *arg)
         job_end(j);
 }
 
-/* A copy may have been made again where an earlier attempt failed: then the
- * file belongs to the record and stays. */
+/* A copy may have been made again where an earlier attempt failed, or have come
+ * back to where it was: then the file belongs to the record and stays. */
 static void spare_what_lives(struct mkv_store *s, struct mkv_slice key, struct mkv_record *files)
 {
     struct mkv_record live;
@@ -114,7 +116,14 @@ static void spare_what_lives(struct mkv_store *s, struct mkv_slice key, struct m
 static void job_start(struct job *j)
 {
     struct mkv_slice key = mkv_slice(j->garbage.key, j->garbage.key_len);
+    uint8_t md5[MKV_MD5_LEN];
 
+    mkv_md5(key, md5);
+    if (keylock_held(&j->sweeper->store->moves, key, md5)) { /* in the next pass */
+        job_end(j);
+        return;
+    }
+    keylock_join(&j->sweeper->store->sweeps, &j->lock, key, md5);
     spare_what_lives(j->sweeper->store, key, &j->garbage.files);
     if (j->garbage.files.nreplicas == 0) {
         forget_entry(j);

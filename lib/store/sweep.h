@@ -2,8 +2,11 @@
  *
  * Walks the index's garbage once a second, SWEEP_JOBS entries at a time.  What
  * can not be deleted now, because a volume is away, is tried again after a
- * while that grows with the entry's age.  Never holds a key: a write does not
- * wait for it, since no write takes a name that garbage holds. */
+ * while that grows with the entry's age.  A write does not wait for it, since no
+ * write takes a name that garbage holds.  A move may: a value that comes back to
+ * where it was takes its old names.  So a key is never swept and moved at once
+ * (store.h: moves, sweeps): the sweeper passes by keys that are being moved, a
+ * move waits for deletions under way, and what the record names is spared. */
 #ifndef MKV_STORE_SWEEP_H
 #define MKV_STORE_SWEEP_H
 

@@ -8,6 +8,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from mkvtest.cluster import BIN, Cluster, Volume  # noqa: E402
 from mkvtest.faults import FaultyVolume  # noqa: E402
+from mkvtest.slow import SlowClients  # noqa: E402
 
 
 def pytest_sessionstart():
@@ -49,6 +50,27 @@ def shared_volumes(tmp_path_factory):
     volumes = VolumeSet(tmp_path_factory.mktemp("volumes"))
     yield volumes
     volumes.end()
+
+
+def pytest_collection_modifyitems(items):
+    """What waits for the slow clients comes last."""
+    items.sort(key=lambda item: "slow_clients" in item.fixturenames)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started_slow_clients(request, tmp_path_factory):
+    """They wait for the server's timeouts while the other tests run."""
+    if not any("slow_clients" in item.fixturenames for item in request.session.items):
+        yield None
+        return
+    clients = SlowClients(tmp_path_factory.mktemp("slow"))
+    yield clients
+    clients.end()
+
+
+@pytest.fixture
+def slow_clients(started_slow_clients):
+    return started_slow_clients
 
 
 @pytest.fixture

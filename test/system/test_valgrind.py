@@ -13,7 +13,7 @@ def test_smoke(shared_volumes, tmp_path):
     cluster = Cluster(tmp_path, shared_volumes.take(4))
     wrapper = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=definite,indirect,possible",
                "--errors-for-leak-kinds=definite,indirect,possible"]
-    master = cluster.start_master("-v", wrapper=wrapper)
+    master = cluster.start_master("-v", "-db-size", "64M", wrapper=wrapper)  # it has no terabyte to map
     options = {"timeout": 60}
     try:
         for i in range(5):

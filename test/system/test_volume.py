@@ -151,8 +151,10 @@ def test_started_by_root_and_by_others(tmp_path):
     (tmp_path / "owned").mkdir()
     os.chown(tmp_path / "owned", nobody.pw_uid, nobody.pw_gid)
     volume = Volume(tmp_path / "owned").start()
-    assert ask(volume, "PUT", "/aa/bb/cc", b"value").status == 201
-    assert volume.stop() == 0
+    try:
+        assert ask(volume, "PUT", "/aa/bb/cc", b"value").status == 201
+    finally:
+        assert volume.stop() == 0
     status = (tmp_path / "owned/aa/bb/cc").stat()
     assert (status.st_uid, status.st_mode & 0o777) == (nobody.pw_uid, 0o644)
 

@@ -363,6 +363,28 @@ static void test_pause_stops_reading(void **state)
     trace_clear(&t);
 }
 
+/* Paused before anything has come: the head is told, the body waits. */
+static void test_pause_from_the_start(void **state)
+{
+    struct fixture *f = *state;
+    struct trace t;
+
+    trace_init(&t, f);
+    fake_start(&f->fake, script_long_body);
+    begin_exchange(&t, MKV_VOLUME_GET, "/x", 0);
+    INSIDE(f, mkv_exchange_pause(t.x, true));
+    run_until(f, t.heads);
+    for (uint64_t end = test_now_ms() + QUICK_MS; test_now_ms() < end;)
+        mkv_loop_turn(f->loop);
+    assert_int_equal(t.bodies, 0);
+    assert_true(stats_of(f).bytes_received <= MKV_BLOCK_SIZE + 100); /* the head, one read */
+    INSIDE(f, mkv_exchange_pause(t.x, false));
+    run_until(f, t.done);
+    assert_int_equal(t.err, MKV_OK);
+    assert_int_equal(evbuffer_get_length(t.body), LONG_BODY);
+    trace_clear(&t);
+}
+
 static void script_half_a_body(struct fake *f)
 {
     int fd = serve(f);
@@ -502,6 +524,7 @@ int main(void)
         WITH(test_unasked_answer),
         WITH(test_pause_holds_every_piece),
         WITH_QUICK(test_pause_stops_reading),
+        WITH(test_pause_from_the_start),
         WITH_QUICK(test_body_stalls),
         WITH(test_cancel_inside_callbacks),
         WITH(test_cancel_between_turns),

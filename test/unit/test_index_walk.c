@@ -111,7 +111,7 @@ static void walk_all(struct fixture *f, struct mkv_walk *w, size_t budget, struc
     for (unsigned calls = 0; !w->ended; calls++) {
         assert_true(calls < 100000);
         assert_int_equal(mkv_index_walk(f->ix, w, budget, see, got), MKV_OK);
-        mkv_loop_turn(f->loop); /* no transaction from call to call */
+        mkv_loop_settle(f->loop); /* no transaction from call to call */
     }
 }
 

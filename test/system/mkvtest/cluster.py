@@ -1,6 +1,7 @@
 """Real processes: volumes are nginx started by volume-conf/volume, masters are the program under test."""
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -16,10 +17,30 @@ VOLUME = ROOT / "volume-conf" / "volume"
 SANITIZED = "ASAN_OPTIONS" in os.environ
 
 
-def free_port():
+def _is_free(port):
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return port not in _given
+
+
+_given = set()
+_chance = random.SystemRandom()
+
+
+def free_port(*offsets):
+    """A port that nobody uses, and with it those so far above.  Below the range from which the kernel takes ports for
+    clients: between here and the server's start one of them might get it."""
+    lowest_for_clients = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = _chance.randrange(5000, max(lowest_for_clients, 20000) - 20)
+        ports = [port] + [port + offset for offset in offsets]
+        if all(_is_free(p) for p in ports):
+            _given.update(ports)
+            return port
 
 
 def wait_until(condition, what, seconds=20.0):
@@ -134,8 +155,12 @@ class Volume(Process):
 
     def clear(self):
         for entry in self.directory.iterdir():
-            if entry.name != ".nginx":
+            if entry.name == ".nginx":
+                continue
+            if entry.is_dir():
                 shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
 
 class Master(Process):
