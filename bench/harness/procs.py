@@ -174,7 +174,7 @@ class Bench:
         self.dir.chmod(0o755)
         self.processes = []  # shared by all rows
         self.masters = []    # of the row under way
-        self._volumes = None
+        self._volumes = []
         self._yardstick = None
         self._count = 0
 
@@ -200,11 +200,11 @@ class Bench:
         self.processes.append(process)
         return process
 
-    def volumes(self):
-        """Three volumes, started once for all rows."""
-        if self._volumes is None:
-            self._volumes = [self._add(self._volume(i)) for i in range(1, 4)]
-        return self._volumes
+    def volumes(self, count=3):
+        """That many volumes, started once for all rows."""
+        while len(self._volumes) < count:
+            self._volumes.append(self._add(self._volume(len(self._volumes) + 1)))
+        return self._volumes[:count]
 
     def more_volumes(self, count):
         """Volumes with nothing on them, for a row that must know what is there."""
@@ -250,7 +250,7 @@ class Bench:
                    "-volumes", self.volume_list(), *flags]
         master = Process("mkv-server", command, port, self.fresh("master.log"))
         self.masters.append(master)
-        master.admin = f"127.0.0.1:{admin}"
+        master.admin, master.db = f"127.0.0.1:{admin}", db
         return master
 
 

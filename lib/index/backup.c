@@ -36,10 +36,11 @@ static int copy(struct mkv_index *ix, const struct backup *b)
     return rc;
 }
 
-/* Empties the tables of what was under way.  LMDB syncs the file as it commits. */
+/* Empties the tables of garbage; marks lie in a file of their own.  LMDB syncs
+ * as it commits. */
 static int trim(const struct backup *b)
 {
-    static const enum table under_way[] = {GARBAGE, GARBAGE_BY_KEY};
+    static const enum table unwanted[] = {GARBAGE, GARBAGE_BY_KEY};
     MDB_txn *txn = NULL;
     MDB_env *env;
     MDB_dbi dbi;
@@ -49,8 +50,8 @@ static int trim(const struct backup *b)
     rc = mdb_env_set_maxdbs(env, TABLES);
     if (!rc) rc = mdb_env_open(env, b->part, MDB_NOSUBDIR | MDB_NOLOCK, 0644);
     if (!rc) rc = mdb_txn_begin(env, NULL, 0, &txn);
-    for (size_t i = 0; i < sizeof(under_way) / sizeof(under_way[0]) && !rc; i++) {
-        rc = mdb_dbi_open(txn, env_table_names[under_way[i]], 0, &dbi);
+    for (size_t i = 0; i < sizeof(unwanted) / sizeof(unwanted[0]) && !rc; i++) {
+        rc = mdb_dbi_open(txn, env_table_names[unwanted[i]], 0, &dbi);
         if (!rc) rc = mdb_drop(txn, dbi, 0);
     }
     if (!rc) {

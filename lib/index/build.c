@@ -47,8 +47,7 @@ static bool path_in(char path[PATH_MAX], const char *dir, const char *name)
 /* What a build makes; nothing else is removed. */
 static bool is_ours(const char *name)
 {
-    return !strcmp(name, DATA_FILE) || !strcmp(name, READERS_FILE) ||
-           !strncmp(name, BUILD_RUN, strlen(BUILD_RUN));
+    return !strcmp(name, DATA_FILE) || !strncmp(name, BUILD_RUN, strlen(BUILD_RUN));
 }
 
 static void remove_built(const char *dir)
@@ -115,6 +114,7 @@ static enum mkv_err open_new(struct build *b, const struct build_options *opt, c
     remove_built(path);
     err = env_prepare_dir(path, false, why, why_size);
     if (err) return err;
+    b->fresh.env.alone = true; /* on a full disk LMDB's lock file is mapped, but not there: SIGBUS */
     err = env_open(&b->fresh, false, why, why_size);
     if (err) return err;
     b->counters.next_garbage = 1;

@@ -303,7 +303,7 @@ static int open_mdb(struct mkv_index *ix, bool read_only)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t size = ix->map_size < MAP_SIZE_MIN ? MAP_SIZE_MIN : ix->map_size;
-    unsigned flags = MDB_NOTLS | (read_only ? MDB_RDONLY : 0);
+    unsigned flags = MDB_NOTLS | (read_only ? MDB_RDONLY : 0) | (ix->env.alone ? MDB_NOLOCK : 0);
     int rc = mdb_env_create(&ix->env.mdb);
 
     size = (size + page - 1) / page * page + RESERVE_PAGES * page;

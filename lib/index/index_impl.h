@@ -44,6 +44,7 @@ enum table { RECORDS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
 
 struct env {
     MDB_env *mdb; /* owned */
+    bool alone;   /* set before opening: nobody else opens it, so there is no lock file */
     MDB_dbi dbi[TABLES];
     size_t page_size;
     uint64_t map_pages;    /* RESERVE_PAGES included                          */

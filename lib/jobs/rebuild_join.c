@@ -284,7 +284,6 @@ static void on_read(struct md5_read *m)
     struct rebuild *r = m->rebuild;
 
     join_write(r, mkv_slice(m->key, m->key_len), &m->record);
-    progress_add(r->job.progress, 1, 0);
     r->join->nbusy--;
     next_turn(r->join);
 }

@@ -108,35 +108,33 @@ int tell_summary(struct rebuild *r, bool swapped)
 {
     const struct rebuild_counts *n = &r->counts;
     struct crawl_stats crawl = {0};
-    size_t md5 = r->cfg->md5sum ? 2 : 0;
+    size_t md5 = r->cfg->md5sum ? 2 : 0; /* figures, the last ones */
 
     if (r->crawl) crawl_stats(r->crawl, &crawl);
+    const struct job_figure figures[] = {
+        {"listings", "directories listed", crawl.listings, false},
+        {"listings_failed", "not listed", crawl.failed, false},
+        {"files", "files seen", crawl.files, false},
+        {"foreign", "foreign, left alone", n->foreign, false},
+        {"keys", "keys", n->keys, false},
+        {"unlinked", "of them unlinked", n->unlinked, false},
+        {"lost", "of them lost", n->lost, false},
+        {"away", "on other volumes", n->away, false},
+        {"newer", "newer than the old index", n->newer, false},
+        {"differ", "whose copies differ", n->differ, false},
+        {"damaged", "damaged", n->damaged, false},
+        {"garbage", "files to be deleted", n->garbage, false},
+        {"superseded", "of them superseded", n->superseded, false},
+        {"left", "files left alone", n->left, false},
+        {"swapped", "new index in place", swapped, false},
+        {"md5_read", "values read", n->md5_read, false},
+        {"md5_bytes", "bytes read", n->md5_bytes, true},
+    };
+
     if (!swapped)
         progress_say(r->job.progress,
                      "rebuild: the index in %s is as it was: %s", r->cfg->db,
                      r->job.interrupted ? "run it again"
                                         : "put right what is said above, then run it again");
-    {
-        const struct job_figure figures[] = {
-            {"listings", "directories listed", crawl.listings, false},
-            {"listings_failed", "not listed", crawl.failed, false},
-            {"files", "files seen", crawl.files, false},
-            {"foreign", "foreign, left alone", n->foreign, false},
-            {"keys", "keys", n->keys, false},
-            {"unlinked", "of them unlinked", n->unlinked, false},
-            {"lost", "of them lost", n->lost, false},
-            {"away", "on other volumes", n->away, false},
-            {"newer", "newer than the old index", n->newer, false},
-            {"differ", "whose copies differ", n->differ, false},
-            {"damaged", "damaged", n->damaged, false},
-            {"garbage", "files to be deleted", n->garbage, false},
-            {"superseded", "of them superseded", n->superseded, false},
-            {"left", "files left alone", n->left, false},
-            {"swapped", "new index in place", swapped, false},
-            {"md5_read", "values read", n->md5_read, false},
-            {"md5_bytes", "bytes read", n->md5_bytes, true},
-        };
-
-        return job_sum_up(&r->job, figures, sizeof(figures) / sizeof(figures[0]) - 2 + md5);
-    }
+    return job_sum_up(&r->job, figures, sizeof(figures) / sizeof(figures[0]) - 2 + md5);
 }

@@ -28,8 +28,10 @@ enum orphan_step {
     ORPHAN_NEXT,    /* the oldest candidate waits until it is old enough        */
     ORPHAN_LOOK,    /* is it still there?                                       */
     ORPHAN_NAMED,   /* next turn: has anybody named it by now?                  */
+    ORPHAN_SURE,    /* the turn after it: still nobody?                         */
     ORPHAN_DELETE,  /* its volume deletes it                                    */
     ORPHAN_AFTER,   /* next turn: has somebody taken its name at that moment?   */
+    ORPHAN_FREE,    /* the turn after it: still nobody?                         */
     ORPHAN_RESTORE  /* somebody had: the copy is made anew                      */
 };
 
@@ -69,35 +71,68 @@ static struct mkv_slice key_of(const struct orphans *o)
 
 /* ---- does the index know it? ----------------------------------------------------------- */
 
+struct wanted {
+    struct mkv_slice key;
+    uint64_t generation;
+    bool found;
+};
+
+static bool on_mark(struct mkv_slice key, const uint8_t *data, size_t len, void *arg)
+{
+    struct wanted *w = arg;
+    struct mkv_record mark;
+
+    if (!mkv_slice_eq(key, w->key)) return false; /* it would have come first */
+    mkv_record_init(&mark);
+    w->found = mkv_record_decode(&mark, data, len) || mark.generation == w->generation;
+    mkv_record_clear(&mark);
+    return false;
+}
+
+/* Whether a write, or a move, that is under way may be making it, or whether it
+ * is garbage.  An entry of a higher generation may stand for one of this: no
+ * matter, it goes away. */
+static bool is_passing(struct verify *v, struct mkv_slice key, uint64_t generation)
+{
+    struct wanted w = {.key = key, .generation = generation};
+    struct mkv_walk walk;
+    uint64_t next = 0;
+
+    mkv_walk_init(&walk, MKV_TABLE_MARKS, 0, key, key);
+    if (mkv_index_walk(v->job.index, &walk, 1, on_mark, &w) || w.found) return true;
+    return mkv_index_next_generation(v->job.index, key, NULL, &next, NULL, NULL) ||
+           next > generation;
+}
+
+static bool names(const struct mkv_record *rec, uint64_t generation, struct mkv_replica r)
+{
+    for (unsigned i = 0; i < rec->nreplicas; i++)
+        if (rec->generation == generation && rec->replicas[i].volume == r.volume &&
+            rec->replicas[i].subvolume == r.subvolume)
+            return true;
+    return false;
+}
+
 /* NULL: something names it, or may.  Else what kind of orphan it is. */
 static const char *orphan_kind(struct verify *v, struct mkv_slice key, uint64_t generation,
                                struct mkv_replica r)
 {
-    struct mkv_index *ix = v->job.index;
-    const char *kind = "the index does not know its key";
+    const char *kind = "a copy that the index does not name";
     struct mkv_record rec;
-    uint64_t next = 0;
     enum mkv_err err;
 
-    /* Without the record this tells of marks and garbage alone.  An entry of a
-     * higher generation may stand for this one too: no matter, it goes away. */
-    err = mkv_index_next_generation(ix, key, NULL, &next, NULL, NULL);
-    if (err || next > generation) return NULL;
     mkv_record_init(&rec);
-    err = mkv_index_get(ix, key, &rec, NULL, NULL);
-    if (!err) {
-        if (rec.generation > generation) kind = "an old generation of its key";
-        if (rec.generation < generation) kind = "a newer generation than the index has of its key";
-        if (rec.generation == generation) kind = "a copy that the index does not name";
-        for (unsigned i = 0; i < rec.nreplicas; i++)
-            if (rec.generation == generation && rec.replicas[i].volume == r.volume &&
-                rec.replicas[i].subvolume == r.subvolume)
-                kind = NULL;
-    } else if (err != MKV_ENOKEY) {
+    err = mkv_index_get(v->job.index, key, &rec, NULL, NULL);
+    if (err == MKV_ENOKEY)
+        kind = "the index does not know its key";
+    else if (err || names(&rec, generation, r))
         kind = NULL;
-    }
+    else if (rec.generation > generation)
+        kind = "an old generation of its key";
+    else if (rec.generation < generation)
+        kind = "a newer generation than the index has of its key";
     mkv_record_clear(&rec);
-    return kind;
+    return kind && !is_passing(v, key, generation) ? kind : NULL;
 }
 
 /* ---- candidates --------------------------------------------------------------------------- */
@@ -292,6 +327,17 @@ static bool may_delete(struct orphans *o)
     return false;
 }
 
+static void look_named(struct orphans *o)
+{
+    o->kind = orphan_kind(o->v, key_of(o), o->generation, o->first->replica);
+    if (o->kind) {
+        next_turn(o, ORPHAN_SURE);
+        return;
+    }
+    drop_first(o);
+    next_turn(o, ORPHAN_NEXT);
+}
+
 static void condemn(struct orphans *o)
 {
     static const struct mkv_exchange_events events = {.done = on_deleted};
@@ -346,16 +392,23 @@ static bool restore(struct orphans *o)
     return !err;
 }
 
+/* A write under way is waited for: what it stored here may be gone. */
 static void look_after(struct orphans *o)
 {
-    bool named = !orphan_kind(o->v, key_of(o), o->generation, o->first->replica);
-    uint64_t next = 0;
+    uint64_t waited = mkv_loop_now(o->v->job.loop) - o->deleted_ms;
 
-    if (named && !mkv_index_next_generation(o->v->job.index, key_of(o), NULL, &next, NULL, NULL) &&
-        next > o->generation &&
-        mkv_loop_now(o->v->job.loop) - o->deleted_ms < MARKED_MS && !o->v->job.stopping)
-        return; /* by a write under way: the next tick looks again */
-    if (named && restore(o)) return;
+    if (orphan_kind(o->v, key_of(o), o->generation, o->first->replica)) {
+        if (o->step == ORPHAN_AFTER) {
+            next_turn(o, ORPHAN_FREE);
+            return;
+        }
+    } else {
+        o->step = ORPHAN_AFTER;
+        if (is_passing(o->v, key_of(o), o->generation) && waited < MARKED_MS &&
+            !o->v->job.stopping)
+            return; /* the next tick looks again */
+        if (restore(o)) return;
+    }
     drop_first(o);
     next_turn(o, ORPHAN_NEXT);
 }
@@ -380,8 +433,10 @@ static void step_on(struct orphans *o)
         else if (is_ready(o))
             look(o);
         break;
-    case ORPHAN_NAMED: condemn(o); break;
-    case ORPHAN_AFTER: look_after(o); break;
+    case ORPHAN_NAMED: look_named(o); break;
+    case ORPHAN_SURE: condemn(o); break;
+    case ORPHAN_AFTER:
+    case ORPHAN_FREE: look_after(o); break;
     case ORPHAN_LOOK:
     case ORPHAN_DELETE:
     case ORPHAN_RESTORE: break; /* they call back */

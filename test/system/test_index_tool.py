@@ -7,7 +7,7 @@ import urllib.parse
 import pytest
 
 from mkvtest import http, place
-from mkvtest.cluster import as_bytes, fetch
+from mkvtest.cluster import as_bytes, fetch, wait_until
 from mkvtest.jobs import index, run
 
 HARD_KEYS = [b"/plain", b"/with space", "/ümläut/\u2028".encode(), b"/quote\"back\\slash", b"/q?x#%41+&=", b"/line\nbreak",
@@ -163,6 +163,7 @@ def test_a_backup_beside_a_master_that_writes_opens_as_an_index(cluster, tmp_pat
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        wait_until(lambda: len(acknowledged) > 5, "it has begun to write")
         for i in range(4):
             before = list(acknowledged)
             index(master.db, "backup", tmp_path / f"copy{i}").expect(0)

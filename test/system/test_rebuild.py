@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from mkvtest import faults, http, place
+from mkvtest import faults, fs, http, place
 from mkvtest import summary as jobs
 from mkvtest.cluster import ROOT, Cluster, Volume, is_listening, wait_until
 
@@ -365,6 +365,35 @@ def test_listing_fails_for_a_moment(faulty_cluster, action):
     assert (done.status, done.errors, done.summary["keys"]) == (0, "", 1)
 
 
+def long_listing(size):
+    entry = b'{ "name":"%06d", "type":"file", "mtime":"Sun, 22 Nov 2026 10:22:42 GMT", "size":7 }'
+    count = size // len(entry % 0)
+    return count, b"[\n" + b",\r\n".join(entry % i for i in range(count)) + b"\n]"
+
+
+def test_long_listings_at_once(faulty_cluster):
+    """Together they are more than is buffered: they come in one after the other."""
+    cluster = faulty_cluster()
+    names = [volume.name for volume in cluster.faulty]
+    assert cluster.master.put("/a", b"x").status == 201
+    cluster.master.stop_cleanly()
+    count, listing = long_listing(6 << 20)
+    for volume in cluster.faulty:
+        volume.when(faults.answer(200, listing), path="/", method="GET")
+    done = rebuild(names, cluster.directory / "other")
+    assert (done.status, done.summary["foreign"], done.summary["listings"]) == (0, 3 * count, 3)
+    assert len(done.errors.splitlines()) == 21
+
+
+def test_listing_too_long(faulty_cluster):
+    cluster = faulty_cluster()
+    names, db = [volume.name for volume in cluster.faulty], cluster.master.db
+    assert cluster.master.put("/a", b"x").status == 201
+    cluster.master.stop_cleanly()
+    cluster.faulty[0].when(faults.answer(200, long_listing(17 << 20)[1]), path="/", method="GET")
+    expect_untouched(cluster, rebuild(names, db), "longer than 16 MB", names[0])
+
+
 def test_unreadable_directory():
     """The volume runs as an ordinary user here: root may read everything."""
     with tempfile.TemporaryDirectory() as top:
@@ -612,6 +641,25 @@ def test_damaged_index(cluster):
     done = rebuild(volumes, db, "-fresh")
     assert (done.status, done.summary["keys"]) == (0, 3)
     assert cluster.restart_master().read("/a") == value_of("/a")
+
+
+def test_no_space_beside_the_index(make_cluster, tmp_path):
+    small = fs.SmallFileSystem(tmp_path / "small", 4)
+    try:
+        cluster = make_cluster(db=small.directory / "index")
+        volumes, db = stopped_store(cluster)
+        before = index_bytes(db)
+        for leave in (0, 8192):
+            small.fill(leave)
+            done = rebuild(volumes, db)
+            assert done.status == 1 and "space" in done.errors, (leave, done.errors)
+            assert index_bytes(db) == before and leftovers(db) == set()
+            small.empty()
+        assert rebuild(volumes, db).status == 0
+        assert cluster.restart_master().read("/a") == value_of("/a")
+        cluster.master.stop_cleanly()
+    finally:
+        small.unmount()
 
 
 def test_no_volumes_and_bad_flags(tmp_path):

@@ -342,6 +342,30 @@ def test_the_wrong_index_deletes_nothing(make_cluster, tmp_path):
     values.all_well()
 
 
+@pytest.mark.parametrize("when", ["HEAD", "DELETE"])
+def test_a_name_taken_in_the_moment_of_its_deletion_loses_no_copy(faulty_cluster, when):
+    cluster = faulty_cluster()
+    values = Values(cluster, {b"/other/%d" % i: b"value" for i in range(5)})
+    names = [volume.name for volume in cluster.faulty]
+    name, _, sub = place.replicas_of(b"/taken", names)[0].partition("/")
+    volume = next(volume for volume in cluster.faulty if volume.name == name)
+    path = pathlib.Path(str(volume.real.directory) + "/" + sub + place.path_of(b"/taken"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"nobody's")
+    put = []
+
+    def take_the_name(exchange):
+        put.append(cluster.master.put(b"/taken", b"somebody's").status)
+        faults.forward(exchange)
+
+    volume.when(take_the_name, method=when, path=place.path_of(b"/taken"), times=1)
+    outcome = verify(cluster, "-orphans", "-repair").expect(0)
+    assert put == [201] and outcome.json["orphans_deleted"] == (when == "DELETE"), outcome
+    assert path.read_bytes() == b"somebody's"
+    clean(cluster, "-deep", "-orphans")
+    assert len(cluster.files()) == 3 * (len(values.values) + 1)
+
+
 def test_a_listing_that_fails_is_reported(faulty_cluster):
     cluster = faulty_cluster()
     Values(cluster, {b"/k": b"1"})

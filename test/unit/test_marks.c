@@ -25,7 +25,7 @@ static int set_up(void **state)
     snprintf(f->dir, sizeof(f->dir), "/tmp/mkv-test-marks-XXXXXX");
     if (!mkdtemp(f->dir)) return -1;
     *state = f;
-    return marks_open(&f->m, f->dir, false);
+    return marks_open(&f->m, f->dir, false) ? -1 : 0;
 }
 
 static int tear_down(void **state)

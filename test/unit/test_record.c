@@ -345,6 +345,30 @@ static void fields(void **state)
     assert_int_equal(r.fields_len, 0);
 }
 
+static void fields_in_order(void **state)
+{
+    static const struct {
+        unsigned type;
+        const char *value;
+    } rows[] = {{1, "one"}, {2, "two"}, {300, "three hundred"}, {UINT32_MAX, "the last"}};
+    struct mkv_record r = example();
+    struct mkv_slice value;
+    unsigned type = 0;
+
+    (void)state;
+    assert_false(mkv_record_next_field(&r, &type, &value));
+    for (size_t i = COUNT(rows); i-- > 0;) set(&r, rows[i].type, rows[i].value);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        assert_true(mkv_record_next_field(&r, &type, &value));
+        assert_int_equal(type, rows[i].type);
+        assert_true(mkv_slice_eq(value, mkv_slice_of(rows[i].value)));
+    }
+    assert_false(mkv_record_next_field(&r, &type, &value));
+    type = 2; /* from any type on, there or not */
+    assert_true(mkv_record_next_field(&r, &type, &value) && type == 300);
+    mkv_record_clear(&r);
+}
+
 static void fields_have_a_limit(void **state)
 {
     struct mkv_record r = example();
@@ -402,6 +426,7 @@ int main(void)
         cmocka_unit_test(flipped_bits),
         cmocka_unit_test(peek_state),
         cmocka_unit_test(fields),
+        cmocka_unit_test(fields_in_order),
         cmocka_unit_test(fields_have_a_limit),
         cmocka_unit_test(copies_are_independent),
     };

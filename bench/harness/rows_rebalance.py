@@ -1,0 +1,157 @@
+"""Rows of mkv-rebalance."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from statistics import median
+
+from . import load
+from .procs import BenchError, memory_kb
+from .rows import MB, PROBE_RATE, RANDOM_LUA, fill, row, size_text, source_file
+from .table import Line
+
+CURLS = 8  # copies at once of the yardstick
+
+
+def start(bench, names, db, *flags):
+    command = [bench.tool("mkv-rebalance"), "-volumes", names, "-db", str(db), "-json", *flags]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(job):
+    """Its summary, and its own peak memory in KB: looked at until it ends."""
+    peak = 0
+    while job.poll() is None:
+        try:
+            peak = max(peak, memory_kb(job.pid)["VmHWM"])
+        except (BenchError, OSError):
+            pass  # it is just ending
+        time.sleep(0.01)
+    out, errors = job.communicate()
+    if job.returncode:
+        raise BenchError(f"mkv-rebalance: exit status {job.returncode}: {errors.strip()[-300:]}")
+    return json.loads(out), peak
+
+
+def names_of(volumes):
+    return ",".join(volume.address for volume in volumes)
+
+
+@row("rebalance0", "mkv-rebalance that finds nothing to do")
+def nothing_to_do(bench):
+    """A HEAD for each copy.  wrk asks one volume after the other for the same files."""
+    s = bench.settings
+    keys, paths = bench.fresh("keys"), bench.fresh("paths")
+    dirs = ",".join(str(v.directory) for v in bench.volumes())
+    db = fill(bench, s.files, "-f", dirs, "-k", keys, "-p", paths, "-x", "/balanced-", "-s", 0)
+    volume = bench.volumes()[0]
+    peaks = []
+
+    def ours():
+        summary, peak = finish(start(bench, bench.volume_list(), db))
+        if summary["balanced"] != s.files:
+            raise BenchError(f"{summary['balanced']} keys are balanced, not {s.files}")
+        peaks.append(peak / 1024)
+        return 3 * s.files / summary["seconds"]
+
+    mine, wrk = load.alternate(
+        s.rounds, ours,
+        lambda: load.wrk(f"http://{volume.address}", s.seconds, volume.workers(),
+                         script=RANDOM_LUA, args=["HEAD", str(paths)]).per_second)
+    yield (Line("rebalance0", f"nothing to do, {s.files:,} keys, HEADs", median(mine), "/s")
+           .against(median(wrk), "wrk, HEAD on a volume").ratio_at_least(0.5))
+    yield Line("rebalance0", "peak RSS", max(peaks), "MB").at_most(64)
+
+
+def curl_copies(pairs):
+    """Copies URL to URL, CURLS at once; seconds."""
+    text = "".join(f"{source} {target}\n" for source, target in pairs)
+    began = time.monotonic()
+    done = subprocess.run(["xargs", "-P", str(CURLS), "-L", "1", "sh", "-c",
+                           'curl -sS --fail --noproxy "*" "$0" | curl -sS --fail --noproxy "*" -o /dev/null -T - "$1"'],
+                          input=text, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        raise BenchError(f"curl: {done.stderr.strip()[-300:]}")
+    return time.monotonic() - began
+
+
+@row("rebalancebig", "mkv-rebalance of 200 values of 16 MB")
+def big_values(bench):
+    """One copy of each: from three volumes to two others, then back, and so on."""
+    s = bench.settings
+    count, size = (20, 4 * MB) if s.quick else (200, 16 * MB)
+    volumes = bench.volumes(5)
+    sides = names_of(volumes[:3]), names_of(volumes[3:])
+    master = bench.master("-volumes", sides[0], "-replicas", "1")
+    file = source_file(bench, size)
+    urls = [f"http://{master.address}/move-{i}" for i in range(count)]
+    load.upload(file, urls)
+    db = master.db
+    bench.stop_masters()
+    os.sync()
+    ours, curls, peaks, side = [], [], [], 0
+    for _ in range(s.few):
+        side = 1 - side
+        summary, peak = finish(start(bench, sides[side], db, "-replicas", "1"))
+        if summary["moved"] != count:
+            raise BenchError(f"{summary['moved']} values were moved, not {count}")
+        ours.append(summary["bytes"] / MB / summary["seconds"])
+        peaks.append(peak / 1024)
+        os.sync()
+        curls.append(count * size / MB / copy_with_curl(bench, volumes, file, count))
+        os.sync()
+    yield (Line("rebalancebig", f"{count} values of {size_text(size)}, moved", median(ours), "MB/s")
+           .against(median(curls), f"curl to curl, {CURLS} at once").ratio_at_least(0.7))
+    yield Line("rebalancebig", "peak RSS", max(peaks), "MB").at_most(64)
+
+
+def copy_with_curl(bench, volumes, file, count):
+    """The same number of copies, from the three volumes to the two others."""
+    for volume in volumes[:3]:
+        load.upload(file, [f"http://{volume.address}/sv00/yard/source"])
+    pairs = [(f"http://{volumes[i % 3].address}/sv00/yard/source",
+              f"http://{volumes[3 + i % 2].address}/sv00/yard/copy-{i}") for i in range(count)]
+    seconds = curl_copies(pairs)
+    for _, url in pairs:
+        load.expect(204, "DELETE", url)
+    return seconds
+
+
+@row("rebalancelive", "GETs through the master while mkv-rebalance runs")
+def live(bench):
+    """The master's p99 with and without; a small value, so that every key is a step of its own."""
+    s = bench.settings
+    volumes = bench.volumes(5)
+    dirs = ",".join(str(v.directory) for v in volumes[:3])
+    db = fill(bench, s.files, "-f", dirs, "-x", "/live-", "-s", 1000)
+    master = bench.master("-volumes", names_of(volumes), db=db)
+    load.expect(201, "PUT", f"http://{master.address}/found", b"value")
+
+    def p99():
+        tool = load.Background([bench.tool("latency"), "-e", 302, "-r", PROBE_RATE, "-t", s.seconds,
+                                master.address, "/found"], s.seconds)
+        with tool:
+            return tool.result()[0]["get"]["p99_ms"]
+
+    moved = []
+
+    def beside():
+        job = start(bench, names_of(volumes), db)
+        time.sleep(0.3)
+        result = p99()
+        running = job.poll() is None
+        if running:
+            job.send_signal(signal.SIGINT)
+        out, errors = job.communicate(timeout=60)
+        if not running or not out:
+            raise BenchError(f"mkv-rebalance had too little to do: {errors.strip()[-300:]}")
+        summary = json.loads(out)
+        moved.append(summary["moved"] / summary["seconds"])
+        return result
+
+    without, during = load.alternate(1 if s.quick else 3, p99, beside)
+    yield (Line("rebalancelive", "p99 of a GET during mkv-rebalance", median(during), "ms")
+           .against(median(without), "without it").ratio_at_most(2))
+    yield Line("rebalancelive", "keys moved meanwhile", median(moved), "/s")
