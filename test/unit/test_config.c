@@ -106,6 +106,9 @@ static void defaults_of_the_others(void **state)
     assert_string_equal(cfg.args[0], "get");
     assert_string_equal(cfg.args[1], "-x"); /* behind the first word there are no flags */
     mkv_config_clear(&cfg);
+    parse_well(&cfg, &l, MKV_PROGRAM_INDEX, "path /key"); /* needs no index */
+    assert_null(cfg.db);
+    mkv_config_clear(&cfg);
     parse_well(&cfg, &l, MKV_PROGRAM_INDEX, "-db /db -- -key");
     assert_int_equal(cfg.nargs, 1);
     assert_string_equal(cfg.args[0], "-key");
@@ -256,7 +259,7 @@ static void errors(void **state)
         {MKV_PROGRAM_SERVER, "-db= -volumes a:1,b:2,c:3", "mkv-server", "-db is missing"},
         {MKV_PROGRAM_SERVER, "-db /db", "mkv-server", "-volumes is missing"},
         {MKV_PROGRAM_VERIFY, "-db /db", "mkv-verify", "-volumes is missing"},
-        {MKV_PROGRAM_INDEX, "get /key", "mkv-index", "-db is missing"},
+        {MKV_PROGRAM_INDEX, "-db= get /key", "mkv-index", "-db is missing"},
         {MKV_PROGRAM_SERVER, "-db /db -volumes a:1,b:2", "mkv-server", "fewer than -replicas 3"},
         {MKV_PROGRAM_REBUILD, THREE "-replicas 4", "mkv-rebuild", "fewer than -replicas 4"},
         {MKV_PROGRAM_SERVER, THREE "-min-replicas 4", "mkv-server", "more than -replicas 3"},
