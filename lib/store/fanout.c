@@ -84,15 +84,14 @@ static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *
     struct fanout_copy *c = arg;
     struct fanout *f = c->fanout;
     bool was_opening = c->state == COPY_OPENING;
-    bool begun = f->streaming || (f->length == 0 && !was_opening);
+    bool stored = !err && (status == 201 || status == 204) && fanout_whole(f);
+    bool begun = f->streaming || (f->length == 0 && !was_opening); /* complete with its head */
 
-    /* MKV_OK and success: it had the whole body, maybe before fanout_end(). */
-    if (!err && (status == 201 || status == 204)) {
+    if (!stored) say_why(c, err, status);
+    if (stored)
         c->state = COPY_STORED;
-    } else {
-        say_why(c, err, status);
+    else
         c->state = begun ? COPY_FAILED : COPY_REFUSED;
-    }
     c->ambiguous = err && mkv_exchange_sent_all(x);
     c->x = NULL;
     if (was_opening) {
@@ -100,8 +99,12 @@ static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *
         return;
     }
     if (!f->streaming) return; /* one that was ready has left before the body: see fanout_send */
-    if (fanout_count(f, COPY_READY) == 0) f->events->finished(f->arg);
-    relax(f);
+    if (fanout_count(f, COPY_READY) > 0)
+        relax(f);
+    else if (f->ended || fanout_count(f, COPY_STORED) == 0)
+        f->events->finished(f->arg);
+    else
+        relax(f); /* the end is still on its way to us */
 }
 
 static struct fanout_copy *free_slot(struct fanout *f)

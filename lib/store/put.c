@@ -242,13 +242,11 @@ bool mkv_put_full(const struct mkv_put *p)
     return p->step == PUT_STREAM && fanout_full(&p->fan);
 }
 
-/* No copy is under way any more.  In STREAM: all have failed, or what is left
- * has the whole body and only its end is still to be said. */
+/* No copy is under way any more, in STREAM because all have failed. */
 static void finished(void *arg)
 {
     struct mkv_put *p = arg;
 
-    if (p->step == PUT_STREAM && fanout_count(&p->fan, COPY_STORED)) return;
     for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
         if (p->fan.copies[i].state == COPY_STORED)
             p->record.replicas[p->record.nreplicas++] = p->fan.copies[i].replica;

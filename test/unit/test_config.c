@@ -106,6 +106,9 @@ static void defaults_of_the_others(void **state)
     assert_string_equal(cfg.args[0], "get");
     assert_string_equal(cfg.args[1], "-x"); /* behind the first word there are no flags */
     mkv_config_clear(&cfg);
+    parse_well(&cfg, &l, MKV_PROGRAM_INDEX, "path /key"); /* needs no index */
+    assert_null(cfg.db);
+    mkv_config_clear(&cfg);
     parse_well(&cfg, &l, MKV_PROGRAM_INDEX, "-db /db -- -key");
     assert_int_equal(cfg.nargs, 1);
     assert_string_equal(cfg.args[0], "-key");
