@@ -34,7 +34,7 @@ struct mkv_metrics {
     uint64_t requests[MKV_METHODS][MKV_STATUS_MAX / 100][100]; /* by status: [s / 100][s % 100] */
     struct mkv_histogram latency[MKV_METHODS]; /* head read to answer handed over */
     uint64_t bytes_in, bytes_out;              /* on the data port              */
-    uint64_t connections_open, connections_total, connections_refused; /* refused: no descriptors */
+    uint64_t connections_open, connections_total;
     uint64_t bad_requests;                     /* closed with 400, 408, 414, 431 */
     uint64_t probe_hits, probe_misses;         /* -probe-ttl cache              */
     uint64_t puts_repaired;                    /* a replica failed and was made anew */

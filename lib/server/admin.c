@@ -29,11 +29,13 @@ static void on_metrics(struct evhttp_request *req, void *arg)
     struct admin *a = arg;
     struct evbuffer *text = evbuffer_new();
 
-    if (text && report_metrics(text, a->store, a->metrics))
-        send_text(req, 200, "text/plain; version=0.0.4", text);
-    else
+    if (!text) {
         evhttp_send_error(req, HTTP_INTERNAL, NULL);
-    if (text) evbuffer_free(text);
+        return;
+    }
+    report_metrics(text, a->store, a->metrics);
+    send_text(req, 200, "text/plain; version=0.0.4", text);
+    evbuffer_free(text);
 }
 
 static void on_healthz(struct evhttp_request *req, void *arg)

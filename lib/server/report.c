@@ -235,14 +235,13 @@ static void add_process(struct evbuffer *out)
     evbuffer_add_printf(out, "mkv_build_info{version=\"%s\"} 1\n", MKV_VERSION);
 }
 
-bool report_metrics(struct evbuffer *out, struct mkv_store *store,
+void report_metrics(struct evbuffer *out, struct mkv_store *store,
                     const struct mkv_metrics *metrics)
 {
     add_front(out, metrics);
     add_volumes(out, mkv_store_volumes(store));
     add_index(out, mkv_store_index(store));
     add_process(out);
-    return true;
 }
 
 /* ---- health ----------------------------------------------------------------------------- */

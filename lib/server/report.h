@@ -9,9 +9,9 @@
 
 struct evbuffer;
 
-/* Prometheus text format 0.0.4.  False without memory. */
-bool report_metrics(struct evbuffer *out, struct mkv_store *store,
-                    const struct mkv_metrics *metrics) MKV_MUSTUSE;
+/* Prometheus text format 0.0.4. */
+void report_metrics(struct evbuffer *out, struct mkv_store *store,
+                    const struct mkv_metrics *metrics);
 
 /* One JSON object: "status" ("ok", or why writes are not taken), the volumes
  * with their states, the index.  *healthy: whether a write would be taken: the

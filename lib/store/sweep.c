@@ -166,41 +166,45 @@ static void fill(struct store_sweeper *sw)
 
 /* ---- marks that could not be taken off ------------------------------------------- */
 
-struct stale {
-    struct mkv_store *store;
-    unsigned budget;
-};
+static void on_unmarked(enum mkv_err err, void *arg)
+{
+    struct mkv_store *s = arg;
+
+    if (err) s->stale_marks++; /* in the next pass */
+}
 
 static bool unmark_one(struct mkv_slice key, const uint8_t *data, size_t len, void *arg)
 {
-    struct stale *st = arg;
-    struct mkv_store *s = st->store;
+    struct mkv_store *s = arg;
     struct mkv_record mark;
-    struct mkv_index_change change = {.key = key, .mark_op = MKV_REMOVE, .garbage = &mark,
-                                      .garbage_due = mkv_loop_wall(s->loop)};
+    const struct mkv_index_change change = {.key = key, .mark_op = MKV_REMOVE, .garbage = &mark,
+                                            .garbage_due = mkv_loop_wall(s->loop)};
     uint8_t md5[MKV_MD5_LEN];
 
     mkv_md5(key, md5);
     mkv_record_init(&mark);
-    if (keylock_held(&s->locks, key, md5) || mkv_record_decode(&mark, data, len)) return true;
-    if (mkv_index_apply(s->index, &change, NULL, NULL)) s->stale_marks++;
+    if (keylock_held(&s->locks, key, md5)) /* of a write under way, or behind one */
+        s->stale_marks++;
+    else if (!mkv_record_decode(&mark, data, len) &&
+             mkv_index_apply(s->index, &change, on_unmarked, s))
+        s->stale_marks++;
     mkv_record_clear(&mark);
-    return st->budget-- > 0;
+    return true;
 }
 
 /* After the index was full: the marks of writes that were undone meanwhile. */
 static void unmark_stale(struct mkv_store *s)
 {
-    struct stale st = {.store = s, .budget = SWEEP_JOBS};
     struct mkv_walk walk;
-    struct mkv_index_stats stats;
 
-    mkv_index_stats(s->index, &stats);
-    if (!s->stale_marks || stats.broken) return;
+    if (!s->stale_marks) return;
     s->stale_marks = 0;
     mkv_walk_init(&walk, MKV_TABLE_MARKS, 0, mkv_slice(NULL, 0), mkv_slice(NULL, 0));
-    if (mkv_index_walk(s->index, &walk, SWEEP_JOBS, unmark_one, &st) || !walk.ended)
-        s->stale_marks++; /* the rest in the next pass */
+    while (!walk.ended)
+        if (mkv_index_walk(s->index, &walk, SWEEP_JOBS, unmark_one, s)) {
+            s->stale_marks++;
+            break;
+        }
 }
 
 /* ---- open, close ------------------------------------------------------------------- */
@@ -208,10 +212,13 @@ static void unmark_stale(struct mkv_store *s)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct store_sweeper *sw = arg;
+    struct mkv_index_stats stats;
 
     (void)fd;
     (void)what;
     if (sw->passing || sw->busy) return;
+    mkv_index_stats(sw->store->index, &stats);
+    if (stats.broken) return; /* what was deleted could not be taken off the list */
     unmark_stale(sw->store);
     sw->passing = true;
     sw->at_due = INT64_MIN;
