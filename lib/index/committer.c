@@ -171,6 +171,7 @@ enum mkv_err committer_start(struct mkv_index *ix)
     m->call_back.run = call_back_at_once;
     m->call_back.arg = ix;
     if (start_thread(ix)) return MKV_ENOMEM;
+    pthread_setname_np(m->thread, "mkv-committer"); /* as top -H and perf show it */
     m->started = true;
     return MKV_OK;
 }
