@@ -19,7 +19,7 @@ struct mkv_locate {
     unsigned missing, unasked;     /* answered "not here"; could not be asked */
     unsigned rounds;
     struct mkv_exchange *x;        /* owned until it calls back */
-    mkv_located *done;
+    mkv_located *done;             /* NULL: only the probe cache is to know */
     void *arg;
     struct mkv_retired retired;
     struct mkv_location where;
@@ -167,6 +167,12 @@ static void end(struct mkv_locate *l)
     mkv_loop_retire(l->store->loop, &l->retired, destroy, l);
 }
 
+static void tell(struct mkv_locate *l, enum mkv_err err)
+{
+    if (l->done) l->done(err, err ? NULL : &l->where, l->arg);
+    end(l);
+}
+
 static void on_answer(struct mkv_exchange *x, enum mkv_err err, int status, void *arg)
 {
     struct mkv_locate *l = arg;
@@ -180,8 +186,7 @@ static void on_answer(struct mkv_exchange *x, enum mkv_err err, int status, void
         probe_found(l->store->probes, l->md5, l->record.generation, (uint16_t)(1u << replica),
                     balanced, mkv_loop_now(l->store->loop));
         describe(l->store, key_of(l), l->md5, &l->record, balanced, replica, &l->where);
-        l->done(MKV_OK, &l->where, l->arg);
-        end(l);
+        tell(l, MKV_OK);
         return;
     }
     if (!err && status == 404)
@@ -189,9 +194,7 @@ static void on_answer(struct mkv_exchange *x, enum mkv_err err, int status, void
     else
         l->unasked++;
     err = advance(l);
-    if (err == MKV_PENDING) return;
-    l->done(err, NULL, l->arg);
-    end(l);
+    if (err != MKV_PENDING) tell(l, err);
 }
 
 static void drop(struct store_op *op)
@@ -233,6 +236,17 @@ static enum mkv_err start(struct mkv_store *s, struct mkv_slice key,
     return MKV_PENDING;
 }
 
+/* Asks again before the answer is needed.  Whatever comes of it: without a fresh
+ * entry the next reader asks for himself. */
+static void renew(struct mkv_store *s, struct mkv_slice key, const uint8_t md5[MKV_MD5_LEN],
+                  struct mkv_record *rec)
+{
+    struct mkv_locate *pending;
+    enum mkv_err err = start(s, key, md5, rec, &pending, NULL, NULL);
+
+    (void)err;
+}
+
 enum mkv_err mkv_store_locate(struct mkv_store *s, struct mkv_slice key, struct mkv_location *now,
                               struct mkv_locate **pending, mkv_located *done, void *arg)
 {
@@ -255,6 +269,7 @@ enum mkv_err mkv_store_locate(struct mkv_store *s, struct mkv_slice key, struct 
     if (chosen >= 0) {
         s->metrics->probe_hits++;
         describe(s, key, md5, &rec, probe->balanced, (unsigned)chosen, now);
+        if (probe_renew(s->probes, md5, mkv_loop_now(s->loop))) renew(s, key, md5, &rec);
     } else {
         s->metrics->probe_misses++;
         err = start(s, key, md5, &rec, pending, done, arg);

@@ -48,6 +48,18 @@ void probe_found(struct probe_cache *c, const uint8_t md5[MKV_MD5_LEN], uint64_t
     p->until_ms = now_ms + c->ttl_ms;
     p->found = replicas;
     p->balanced = balanced;
+    p->renewing = false;
+}
+
+bool probe_renew(struct probe_cache *c, const uint8_t md5[MKV_MD5_LEN], uint64_t now_ms)
+{
+    struct probe *p = &c->entries[entry_of(md5)];
+
+    if (p->renewing || p->until_ms < now_ms || p->until_ms - now_ms > c->ttl_ms / 4 ||
+        memcmp(p->md5, md5, MKV_MD5_LEN) != 0)
+        return false;
+    p->renewing = true;
+    return true;
 }
 
 void probe_forget(struct probe_cache *c, const uint8_t md5[MKV_MD5_LEN])

@@ -19,6 +19,7 @@ struct probe {
     uint64_t until_ms;        /* on the loop's clock; 0: free                */
     uint16_t found;           /* bit i: replica i of the record has the file */
     bool balanced;            /* placement of the key, worked out already    */
+    bool renewing;            /* somebody has been sent to ask again         */
 };
 
 struct probe_cache;
@@ -30,6 +31,9 @@ const struct probe *probe_find(const struct probe_cache *c, const uint8_t md5[MK
                                uint64_t generation, uint64_t now_ms);
 void probe_found(struct probe_cache *c, const uint8_t md5[MKV_MD5_LEN], uint64_t generation,
                  uint16_t replicas, bool balanced, uint64_t now_ms);
+/* True once for an entry in the last quarter of its time: to ask again now, while
+ * it still holds, so that readers of a busy key never wait for a volume. */
+bool probe_renew(struct probe_cache *c, const uint8_t md5[MKV_MD5_LEN], uint64_t now_ms);
 /* The key's replicas change: ask again. */
 void probe_forget(struct probe_cache *c, const uint8_t md5[MKV_MD5_LEN]);
 
