@@ -64,6 +64,26 @@ static void forgotten(void **state)
     probe_close(c);
 }
 
+/* Once, in the last quarter of its time, and again only after it was found again. */
+static void renewed_once_before_it_ends(void **state)
+{
+    struct probe_cache *c = open_cache(TTL);
+
+    (void)state;
+    probe_found(c, key, 3, 1, false, 5000);
+    assert_false(probe_renew(c, key, 5000));
+    assert_false(probe_renew(c, key, 5000 + TTL - TTL / 4 - 1));
+    assert_false(probe_renew(c, same_entry, 5000 + TTL));
+    assert_true(probe_renew(c, key, 5000 + TTL - TTL / 4));
+    assert_false(probe_renew(c, key, 5000 + TTL));
+    assert_non_null(probe_find(c, key, 3, 5000 + TTL));
+    probe_found(c, key, 3, 1, false, 5000 + TTL);
+    assert_false(probe_renew(c, key, 5000 + TTL));
+    assert_true(probe_renew(c, key, 5000 + 2 * TTL));
+    assert_false(probe_renew(c, key, 5000 + 3 * TTL)); /* too late */
+    probe_close(c);
+}
+
 static void a_ttl_of_0_keeps_nothing(void **state)
 {
     struct probe_cache *c = open_cache(0);
@@ -81,6 +101,7 @@ int main(void)
         cmocka_unit_test(found_for_a_while),
         cmocka_unit_test(not_for_anything_else),
         cmocka_unit_test(forgotten),
+        cmocka_unit_test(renewed_once_before_it_ends),
         cmocka_unit_test(a_ttl_of_0_keeps_nothing),
     };
 
