@@ -1,10 +1,13 @@
 #include "jobs/digester.h"
 
+#include "base/md5_lanes.h"
+
 #include <event2/event.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <time.h>
 #include <unistd.h>
 
 enum stream_step {
@@ -16,9 +19,9 @@ enum stream_step {
 struct digest_stream {
     struct digester *digester;  /* borrowed */
     enum stream_step step;
-    bool busy;                  /* work and digest are a thread's until it is finished */
+    bool busy;                  /* work and lane are a thread's until it is finished */
     bool wants_room;
-    struct mkv_digest *digest;  /* owned */
+    struct md5_lane lane;       /* the digest so far */
     uint8_t *fill, *work;       /* owned: two pieces; they change places */
     size_t fill_len, work_len;
     struct mkv_chore end;
@@ -43,28 +46,66 @@ struct digester {
     pthread_mutex_t lock;
     pthread_cond_t work;
     struct stream_queue queue, finished;
+    unsigned queued, open;      /* streams in queue; streams that are somebody's */
     bool stop;
 };
 
 /* ---- the threads ------------------------------------------------------------------- */
 
+/* What several streams wait for, taken at once. */
+struct share {
+    struct digest_stream *streams[MD5_LANES];
+    struct md5_lane *lanes[MD5_LANES];
+    struct mkv_slice pieces[MD5_LANES];
+    size_t n;
+};
+
+/* Under lock. */
+static void take_share(struct digester *d, struct share *share)
+{
+    struct digest_stream *s;
+
+    share->n = 0;
+    while (share->n < MD5_LANES && (s = STAILQ_FIRST(&d->queue))) {
+        STAILQ_REMOVE_HEAD(&d->queue, turn);
+        d->queued--;
+        share->streams[share->n] = s;
+        share->lanes[share->n] = &s->lane;
+        share->pieces[share->n++] = mkv_slice((const char *)s->work, s->work_len);
+    }
+}
+
+/* Under lock: until there is work for all lanes, or from all streams, or the first
+ * piece has waited long enough: a share of one costs as much as one of eight. */
+static void wait_for_work(struct digester *d)
+{
+    struct timespec until;
+
+    while (!d->queued && !d->stop) pthread_cond_wait(&d->work, &d->lock);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += DIGESTER_GATHER_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    while (d->queued < MD5_LANES && d->queued < d->open && !d->stop)
+        if (pthread_cond_timedwait(&d->work, &d->lock, &until)) break;
+}
+
 static void *run(void *arg)
 {
     struct digester *d = arg;
     const uint64_t one = 1;
+    struct share share;
 
     pthread_mutex_lock(&d->lock);
     for (;;) {
-        struct digest_stream *s;
-
-        while (STAILQ_EMPTY(&d->queue) && !d->stop) pthread_cond_wait(&d->work, &d->lock);
+        wait_for_work(d);
         if (d->stop) break;
-        s = STAILQ_FIRST(&d->queue);
-        STAILQ_REMOVE_HEAD(&d->queue, turn);
+        take_share(d, &share);
         pthread_mutex_unlock(&d->lock);
-        mkv_digest_add(s->digest, s->work, s->work_len);
+        md5_lanes_add(share.lanes, share.pieces, share.n);
         pthread_mutex_lock(&d->lock);
-        STAILQ_INSERT_TAIL(&d->finished, s, turn);
+        for (size_t i = 0; i < share.n; i++)
+            STAILQ_INSERT_TAIL(&d->finished, share.streams[i], turn);
         if (write(d->wake_fd, &one, sizeof(one)) < 0) {} /* full: the loop is awake anyway */
     }
     pthread_mutex_unlock(&d->lock);
@@ -85,6 +126,7 @@ static void hand_over(struct digest_stream *s)
     s->busy = true;
     pthread_mutex_lock(&d->lock);
     STAILQ_INSERT_TAIL(&d->queue, s, turn);
+    d->queued++;
     pthread_cond_signal(&d->work);
     pthread_mutex_unlock(&d->lock);
 }
@@ -94,8 +136,9 @@ static void put_back(struct digest_stream *s)
     s->step = STREAM_FREE;
     mkv_loop_forget(s->digester->loop, &s->end);
     if (s->busy) return; /* when the thread has finished */
-    mkv_digest_free(s->digest);
-    s->digest = NULL;
+    pthread_mutex_lock(&s->digester->lock);
+    s->digester->open--;
+    pthread_mutex_unlock(&s->digester->lock);
     SLIST_INSERT_HEAD(&s->digester->spare, s, spare);
 }
 
@@ -106,9 +149,9 @@ static void on_end(void *arg)
     void *caller = s->arg;
     uint8_t md5[MKV_MD5_LEN];
 
-    mkv_digest_add(s->digest, s->fill, s->fill_len);
-    mkv_digest_final(s->digest, md5);
-    s->digest = NULL;
+    md5_lanes_add(&(struct md5_lane *){&s->lane},
+                  &(struct mkv_slice){(const char *)s->fill, s->fill_len}, 1);
+    md5_lane_final(&s->lane, md5);
     put_back(s);
     events->done(md5, caller);
 }
@@ -155,7 +198,6 @@ static void on_woken(evutil_socket_t fd, short what, void *arg)
 
 static void free_stream(struct digest_stream *s)
 {
-    mkv_digest_free(s->digest);
     free(s->fill);
     free(s->work);
     free(s);
@@ -184,13 +226,14 @@ enum mkv_err digest_stream_open(struct digest_stream **out, struct digester *d,
                                 const struct digest_events *events, void *arg)
 {
     struct digest_stream *s = SLIST_FIRST(&d->spare);
-    enum mkv_err err;
 
     if (!s) s = new_stream(d);
     if (!s) return MKV_ENOMEM;
-    err = mkv_digest_new_md5(&s->digest);
-    if (err) return err;
+    md5_lane_init(&s->lane);
     SLIST_REMOVE_HEAD(&d->spare, spare);
+    pthread_mutex_lock(&d->lock);
+    d->open++;
+    pthread_mutex_unlock(&d->lock);
     s->step = STREAM_FILL;
     s->fill_len = 0;
     s->wants_room = false;

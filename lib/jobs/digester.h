@@ -2,7 +2,8 @@
  *
  * One core digests less than the loop can read; so the loop copies what is to
  * be digested into pieces, and threads take these.  The pieces of one stream
- * are digested one after the other, those of several side by side.  Calls and
+ * are digested one after the other, those of several side by side, by one
+ * thread too (base/md5_lanes.h).  Calls and
  * callbacks are the loop's thread's. */
 #ifndef MKV_JOBS_DIGESTER_H
 #define MKV_JOBS_DIGESTER_H
@@ -14,6 +15,7 @@
 
 #define DIGESTER_PIECE   (256 * 1024) /* a stream has two: one fills while one is digested */
 #define DIGESTER_SMALL   (16 * 1024)  /* so little is digested by the loop itself          */
+#define DIGESTER_GATHER_MS 5         /* so long a piece may wait for others to go with it  */
 #define DIGESTER_THREADS 4            /* at most; one fewer than there are processors      */
 
 struct digester;
