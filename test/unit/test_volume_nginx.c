@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -68,6 +69,9 @@ static void start_nginx(struct nginx *n)
     if (n->pid == 0) {
         int null = open("/dev/null", O_WRONLY);
 
+        /* It goes when the test goes, and holds none of its pipes. */
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        dup2(null, 1);
         dup2(null, 2);
         execl(nginx_program(), "nginx", "-p", n->dir, "-c", conf, (char *)NULL);
         _exit(127);
@@ -178,7 +182,7 @@ static void test_round_trip(void **state)
     expect(&t, n, MKV_VOLUME_HEAD, "/sv01/ab/cd/eA==", 404);
     trace_clear(&t);
     expect(&t, n, MKV_VOLUME_GET, "/sv01/ab/", 200); /* a listing */
-    assert_non_null(evbuffer_pullup(t.body, -1));
+    assert_int_equal(evbuffer_add(t.body, "", 1), 0); /* the NUL that ends a text */
     assert_non_null(strstr((char *)evbuffer_pullup(t.body, -1), "\"type\":\"directory\""));
     trace_clear(&t);
     assert_int_equal(stats_of(&n->f).connects, 1);
