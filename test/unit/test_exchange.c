@@ -174,7 +174,7 @@ static void check_answers(struct fixture *f, void (*script)(struct fake *))
         if (row->err)
             assert_memory_equal(t.why, row->body, strlen(row->body));
         else
-            assert_memory_equal(evbuffer_pullup(t.body, -1), row->body, strlen(row->body));
+            assert_string_equal((char *)evbuffer_pullup(t.body, -1), row->body);
         fake_join(&f->fake);
         trace_clear(&t);
     }
