@@ -37,6 +37,13 @@ struct mkv_config {
     uint64_t min_replicas; /* 0 given: as replicas                             */
     char *admin;           /* ADDR:PORT; NULL: off                             */
     uint64_t db_size;      /* most bytes the index may grow to; 0: the default */
+    char *keys;            /* file of access keys; NULL: signatures are not checked */
+    uint64_t s3_port;      /* where everything is S3; 0: off                   */
+    char *s3_domain;       /* "BUCKET.DOMAIN" hosts; NULL: path style only     */
+    char *s3_region;       /* the region's name that clients are shown         */
+    char *s3_redirect;     /* never, presigned, always: when GET answers 302   */
+    char *spool;           /* where parts wait; NULL: "spool" inside db        */
+    uint64_t multipart_expiry_ms; /* age at which an unfinished upload goes    */
     bool verbose;
     uint64_t jobs;         /* rebuild, rebalance, verify                       */
     bool json;

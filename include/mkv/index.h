@@ -132,6 +132,76 @@ typedef bool mkv_walk_visit(struct mkv_slice key, const uint8_t *data, size_t le
 enum mkv_err mkv_index_walk(struct mkv_index *ix, struct mkv_walk *w, size_t budget,
                             mkv_walk_visit *visit, void *arg) MKV_MUSTUSE;
 
+/* Goes on behind every key that begins with prefix: for a listing that shows
+ * them as one.  The walk must stand at or before them. */
+void mkv_walk_skip(struct mkv_walk *w, struct mkv_slice prefix);
+
+/* ---- buckets ----------------------------------------------------------------
+ * What S3 knows of a bucket beside its objects.  Writes: as mkv_index_apply. */
+#define MKV_BUCKET_MAX 63  /* bytes of a name         */
+#define MKV_OWNER_MAX  128 /* bytes of an access key  */
+struct mkv_bucket {
+    char name[MKV_BUCKET_MAX];
+    size_t name_len;
+    char owner[MKV_OWNER_MAX]; /* the access key that made it; empty: nobody's */
+    size_t owner_len;
+    int64_t created;           /* seconds since 1970 */
+};
+enum mkv_err mkv_index_bucket_get(struct mkv_index *ix, struct mkv_slice name,
+                                  struct mkv_bucket *out) MKV_MUSTUSE; /* MKV_ENOKEY */
+/* The first one in byte order that is not before from (after: that comes behind
+ * it); MKV_ENOKEY where there is none. */
+enum mkv_err mkv_index_bucket_next(struct mkv_index *ix, struct mkv_slice from, bool after,
+                                   struct mkv_bucket *out) MKV_MUSTUSE;
+enum mkv_err mkv_index_bucket_put(struct mkv_index *ix, const struct mkv_bucket *bucket,
+                                  mkv_done *done, void *arg) MKV_MUSTUSE;
+enum mkv_err mkv_index_bucket_remove(struct mkv_index *ix, struct mkv_slice name, mkv_done *done,
+                                     void *arg) MKV_MUSTUSE;
+
+/* ---- multipart uploads --------------------------------------------------------
+ * An upload is a value to be: its key, its typed fields, when it was begun, and
+ * its parts, whose bytes lie in the spool (mkv/spool.h).  Writes: as
+ * mkv_index_apply. */
+#define MKV_UPLOAD_ID_LEN 16
+#define MKV_PARTS_MAX     10000
+struct mkv_upload {
+    uint8_t id[MKV_UPLOAD_ID_LEN]; /* random: unique among all keys            */
+    char key[MKV_KEY_MAX];
+    size_t key_len;
+    struct mkv_record what; /* typed fields; mtime: when it was begun.  Initialised
+                               and cleared by the caller                        */
+};
+struct mkv_part {
+    unsigned number;        /* 1 to MKV_PARTS_MAX                               */
+    uint64_t serial;        /* tells the files of one number apart              */
+    struct mkv_record what; /* size, MD5, mtime, MKV_FIELD_CHECKSUMS; as above  */
+};
+enum mkv_err mkv_index_upload_get(struct mkv_index *ix, struct mkv_slice key,
+                                  const uint8_t id[MKV_UPLOAD_ID_LEN],
+                                  struct mkv_upload *out) MKV_MUSTUSE; /* MKV_ENOKEY */
+/* The first one, in the order of keys and then ids, whose key begins with prefix
+ * and that comes behind (key, id); id NULL: behind every upload of key; key empty:
+ * the very first.  MKV_ENOKEY where there is none. */
+enum mkv_err mkv_index_upload_next(struct mkv_index *ix, struct mkv_slice prefix,
+                                   struct mkv_slice key, const uint8_t *id,
+                                   struct mkv_upload *out) MKV_MUSTUSE;
+enum mkv_err mkv_index_upload_put(struct mkv_index *ix, const struct mkv_upload *upload,
+                                  mkv_done *done, void *arg) MKV_MUSTUSE;
+/* With all its parts, in one commit. */
+enum mkv_err mkv_index_upload_remove(struct mkv_index *ix, struct mkv_slice key,
+                                     const uint8_t id[MKV_UPLOAD_ID_LEN], mkv_done *done,
+                                     void *arg) MKV_MUSTUSE;
+enum mkv_err mkv_index_part_get(struct mkv_index *ix, const uint8_t id[MKV_UPLOAD_ID_LEN],
+                                unsigned number, struct mkv_part *out) MKV_MUSTUSE;
+/* The first one with a higher number than after; MKV_ENOKEY. */
+enum mkv_err mkv_index_part_next(struct mkv_index *ix, const uint8_t id[MKV_UPLOAD_ID_LEN],
+                                 unsigned after, struct mkv_part *out) MKV_MUSTUSE;
+/* In place of one of the same number.  done: MKV_ENOKEY where the upload (key, id)
+ * is gone by now: nothing was stored. */
+enum mkv_err mkv_index_part_put(struct mkv_index *ix, struct mkv_slice key,
+                                const uint8_t id[MKV_UPLOAD_ID_LEN], const struct mkv_part *part,
+                                mkv_done *done, void *arg) MKV_MUSTUSE;
+
 /* ---- garbage -------------------------------------------------------------- */
 struct mkv_garbage {
     uint64_t id;             /* for done and delay                               */

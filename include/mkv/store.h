@@ -23,6 +23,7 @@
 struct mkv_store;
 struct mkv_blocks;
 struct mkv_volumes;
+struct mkv_spool;
 struct mkv_bytes;
 
 /* cfg, loop and metrics are borrowed: they outlive the store.  address is how
@@ -39,6 +40,7 @@ void mkv_store_close(struct mkv_store *store);
 
 struct mkv_index *mkv_store_index(struct mkv_store *store);     /* borrowed */
 struct mkv_volumes *mkv_store_volumes(struct mkv_store *store); /* borrowed */
+struct mkv_spool *mkv_store_spool(struct mkv_store *store);     /* borrowed; NULL where none is used */
 struct mkv_blocks *mkv_store_blocks(struct mkv_store *store);   /* borrowed */
 /* Requests on keys that are under way. */
 size_t mkv_store_busy(const struct mkv_store *store);
@@ -78,6 +80,14 @@ struct mkv_put_events {
     void (*drained)(void *arg); /* mkv_put_full() was true and no longer is    */
     /* The end.  stored (with its MD5) is valid during the call; NULL on error. */
     void (*done)(enum mkv_err err, const struct mkv_record *stored, void *arg);
+    /* May be NULL.  Whether the write may happen at all: called inside
+     * mkv_put_start(), which returns its error, under the key's lock.  old: the
+     * live record; NULL where there is none. */
+    enum mkv_err (*allow)(const struct mkv_record *old, void *arg);
+    /* May be NULL.  The replicas have stored the whole body and nothing has been
+     * committed: size and MD5 are known, typed fields may still be set.  An
+     * error takes the write back, and done() is told it. */
+    enum mkv_err (*verify)(struct mkv_record *stored, void *arg);
 };
 
 struct mkv_put_options {
@@ -85,6 +95,8 @@ struct mkv_put_options {
     int64_t length;       /* bytes; -1: not known beforehand                   */
     bool replace;         /* overwrite a live key; else MKV_EEXISTS            */
     bool allow_empty;     /* else an empty body ends in MKV_EEMPTY             */
+    bool md5;             /* take the MD5 also with -md5sum=false              */
+    const struct mkv_record *fields; /* whose typed fields the value gets; copied; NULL: none */
 };
 
 /* At once: MKV_EKEY..., MKV_EBUSY, MKV_EEXISTS, MKV_EEMPTY, MKV_ETOOFEW. */
@@ -96,6 +108,54 @@ bool mkv_put_full(const struct mkv_put *put); /* the slowest replica is far behi
 void mkv_put_end(struct mkv_put *put);        /* the whole body has been given */
 /* The client went away: nothing is stored unless the whole body was given. */
 void mkv_put_cancel(struct mkv_put *put);
+/* The body turned out wrong, before mkv_put_end(): what was stored is taken back,
+ * then done() is told err. */
+void mkv_put_refuse(struct mkv_put *put, enum mkv_err err);
+
+/* ---- read: the value itself ---------------------------------------------------
+ * Streams a value, or a part of it, from a replica; where one fails in the middle
+ * another goes on at the same byte. */
+struct mkv_read;
+
+struct mkv_read_options {
+    struct mkv_slice key;            /* copied                                   */
+    const struct mkv_record *record; /* copied: what the index says of it.  Where the record
+                                        changes meanwhile, the old files are read as long as
+                                        they are there                           */
+    uint64_t first;                  /* from this byte on                        */
+    uint64_t length;                 /* so many; UINT64_MAX: up to the end       */
+};
+
+struct mkv_read_events {
+    /* A replica answers.  size: of the whole value, as the replica says (the
+     * record may not know it).  Once, before any piece. */
+    void (*opened)(uint64_t size, void *arg);
+    /* A piece; none while paused.  Borrowed for the call. */
+    void (*body)(struct mkv_bytes piece, void *arg);
+    /* Once, last; r is gone.  MKV_OK: all of it was given.  MKV_EGONE: every
+     * replica says that it has not; MKV_ECANNOTASK: none could go on; MKV_EVOLUME:
+     * a replica holds a value of another size.  Before opened() or after. */
+    void (*done)(enum mkv_err err, void *arg);
+};
+enum mkv_err mkv_store_read(struct mkv_read **out, struct mkv_store *store,
+                            const struct mkv_read_options *opt,
+                            const struct mkv_read_events *events, void *arg) MKV_MUSTUSE;
+void mkv_read_pause(struct mkv_read *r, bool paused);
+void mkv_read_cancel(struct mkv_read *r); /* no callback; NULL is fine */
+
+/* ---- describe: other headers for a value that stays ---------------------------- */
+struct mkv_describe_options {
+    struct mkv_slice key;
+    const struct mkv_record *expected; /* the record that the caller saw: same generation and
+                                          state, else MKV_EBUSY                       */
+    const struct mkv_record *fields;   /* whose typed fields it gets instead of its own */
+    int64_t mtime;                     /* seconds since 1970                          */
+};
+/* Copies everything; runs to its end.  MKV_ENOKEY (not live), MKV_EBUSY at once. */
+struct mkv_describe;
+enum mkv_err mkv_store_describe(struct mkv_store *store, const struct mkv_describe_options *opt,
+                                struct mkv_describe **out, mkv_done *done, void *arg) MKV_MUSTUSE;
+void mkv_describe_forget(struct mkv_describe *d); /* nobody waits for done any more */
 
 /* ---- remove: DELETE, UNLINK, RELINK ------------------------------------------
  * They run to their end whether or not anybody waits; done may be NULL. */

@@ -240,7 +240,8 @@ static void on_put(enum mkv_err err, const struct mkv_record *stored, void *arg)
 
 static enum mkv_err start_put(struct world *w, struct write *wr, const char *key, bool replace)
 {
-    static const struct mkv_put_events events = {on_ready, on_drained, on_put};
+    static const struct mkv_put_events events = {
+        .ready = on_ready, .drained = on_drained, .done = on_put};
     const struct mkv_put_options opt = {.key = text(key),
                                         .length = (int64_t)strlen(wr->value),
                                         .replace = replace,
