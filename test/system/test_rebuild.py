@@ -40,7 +40,7 @@ def index_bytes(db):
 
 def leftovers(db):
     """What is in the index's directory that should not stay there."""
-    return {p.name for p in pathlib.Path(db).iterdir()} - {"data.mdb", "lock.mdb", "mkv.lock", "marks"}
+    return {p.name for p in pathlib.Path(db).iterdir()} - {"data.mdb", "lock.mdb", "mkv.lock", "marks", "spool"}
 
 
 def records(master):
