@@ -72,6 +72,14 @@ void s3_reply_xml(struct s3_call *c, int status, const struct s3_head *h, struct
     free(body);
 }
 
+void s3_who_xml(struct s3_xml *x, const struct s3_call *c)
+{
+    struct mkv_slice who = c->checked ? s3_asker(c) : MKV_SLICE("mkv");
+
+    s3_xml_text(x, "ID", who);
+    s3_xml_text(x, "DisplayName", who);
+}
+
 /* ---- errors -------------------------------------------------------------------- */
 
 #define ERROR_MAX (32 * 1024) /* a path of 1,024 bytes, each of them escaped */

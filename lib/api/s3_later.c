@@ -7,9 +7,6 @@
         s3_not_implemented(c);                                                                     \
     }
 
-LATER(s3_list_v1)
-LATER(s3_list_v2)
-LATER(s3_list_versions)
 LATER(s3_get_object)
 LATER(s3_get_attributes)
 LATER(s3_copy_object)
