@@ -10,7 +10,6 @@
 LATER(s3_get_object)
 LATER(s3_get_attributes)
 LATER(s3_copy_object)
-LATER(s3_delete_objects)
 LATER(s3_post_object)
 LATER(s3_create_upload)
 LATER(s3_abort_upload)
