@@ -7,10 +7,6 @@
         s3_not_implemented(c);                                                                     \
     }
 
-LATER(s3_get_object)
-LATER(s3_get_attributes)
-LATER(s3_copy_object)
-LATER(s3_post_object)
 LATER(s3_create_upload)
 LATER(s3_abort_upload)
 LATER(s3_list_uploads)
