@@ -7,10 +7,6 @@
         s3_not_implemented(c);                                                                     \
     }
 
-LATER(s3_list_v1)
-LATER(s3_list_v2)
-LATER(s3_list_versions)
-LATER(s3_delete_objects)
 LATER(s3_create_upload)
 LATER(s3_abort_upload)
 LATER(s3_list_uploads)

@@ -27,6 +27,7 @@ struct mkv_store {
     struct mkv_index *index;       /* owned */
     struct mkv_blocks *blocks;     /* owned */
     struct mkv_volumes *volumes;   /* owned */
+    struct mkv_spool *spool;       /* owned; NULL but in the server */
     uint32_t *ids;                 /* owned: of cfg->volumes, in that order */
     struct mkv_volume **by_id;     /* owned array of borrowed servers; NULL: not asked for yet */
     size_t nby_id;
@@ -65,6 +66,10 @@ bool store_same_files(const struct mkv_record *a, const struct mkv_record *b);
 
 /* "/svXX/xx/yy/NAME" from the replica and the key's path; returns its length. */
 size_t store_file_path(char out[STORE_PATH_MAX], struct mkv_replica r, struct mkv_slice key_path);
+
+/* At start, with index and spool open: removes what no upload of the index names.
+ * Where the index can not be read nothing goes. */
+enum mkv_err store_sweep_spool(struct mkv_store *s) MKV_MUSTUSE;
 
 /* Below n, for spreading reads; not for secrets. */
 uint32_t store_random(struct mkv_store *s, uint32_t n);
