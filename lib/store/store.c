@@ -102,6 +102,8 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (err) goto out;
     err = open_spool(s, why, why_size);
     if (err) goto out;
+    err = store_sweep_spool(s);
+    if (err) goto out;
     err = mkv_index_recover(s->index, &found);
     if (err) goto out;
     if (found)
