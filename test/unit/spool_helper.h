@@ -172,9 +172,11 @@ static inline void wait_inside(struct spool_fixture *f, int n)
     assert_int_equal(atomic_load(&inside), n);
 }
 
+/* Nobody sleeps on into the next hold(). */
 static inline void let_go(void)
 {
     atomic_store(&held, 0);
+    while (atomic_load(&inside)) usleep(200);
 }
 
 /* ---- a file that is fed ------------------------------------------------------------------ */
