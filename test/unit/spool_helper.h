@@ -256,7 +256,8 @@ static inline enum mkv_err finish_feed(struct feed *feed)
     return feed->err;
 }
 
-static inline void write_file(struct spool_fixture *f, unsigned number, uint64_t serial, size_t size)
+static inline void write_file(struct spool_fixture *f, unsigned number, uint64_t serial,
+                              size_t size)
 {
     struct feed feed;
 
@@ -330,7 +331,8 @@ static inline enum mkv_err finish_take(struct take *take)
     return take->err;
 }
 
-static inline void expect_file(struct spool_fixture *f, unsigned number, uint64_t serial, size_t size)
+static inline void expect_file(struct spool_fixture *f, unsigned number, uint64_t serial,
+                               size_t size)
 {
     struct take take;
 
