@@ -1,4 +1,5 @@
-/* The spool: files that no upload or part names, and parts without their file.
+/* The spool (mkv/spool.h): files that no upload or part names, and parts without
+ * their file.
  *
  * An upload is in the index before its directory is made and until after the
  * last use of it; a part is there from the moment on in which its file has its
@@ -8,7 +9,6 @@
  * business.  The files are looked at before the index is. */
 #include "jobs/verify.h"
 #include "mkv/log.h"
-#include "mkv/spool.h"
 
 #include <dirent.h>
 #include <event2/event.h>
