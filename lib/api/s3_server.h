@@ -4,7 +4,7 @@
 
 #include "api/s3.h"
 #include "api/s3_call.h"
-#include "api/token.h"
+#include "index/token.h"
 
 #include <sys/queue.h>
 

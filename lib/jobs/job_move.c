@@ -1,9 +1,9 @@
 /* Moving one key, with the patience that a busy key or a master that restarts
  * needs. */
-#include "api/token.h"
+#include "index/token.h"
 #include "jobs/job_internal.h"
-
 #include "mkv/uri.h"
+
 
 #include <event2/event.h>
 #include <stdio.h>

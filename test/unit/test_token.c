@@ -1,5 +1,5 @@
 /* test/unit/test_token.c - what lets a job move keys through a master with -keys. */
-#include "api/token.h"
+#include "index/token.h"
 
 #include "table.h"
 

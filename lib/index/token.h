@@ -1,10 +1,10 @@
-/* lib/api/token.h - how a job on the same machine proves to a master with -keys
+/* lib/index/token.h - how a job on the same machine proves to a master with -keys
  * that it may move keys: it can read a file in the directory of the index.
  *
  * The master writes a new random token there at each start, for its owner's eyes
  * only, and takes it in place of a signature for REBALANCE. */
-#ifndef MKV_API_TOKEN_H
-#define MKV_API_TOKEN_H
+#ifndef MKV_INDEX_TOKEN_H
+#define MKV_INDEX_TOKEN_H
 
 #include "mkv/err.h"
 #include "mkv/slice.h"

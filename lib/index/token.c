@@ -1,4 +1,4 @@
-#include "api/token.h"
+#include "index/token.h"
 
 #include "mkv/digest.h"
 
