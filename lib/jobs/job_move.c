@@ -4,7 +4,6 @@
 #include "jobs/job_internal.h"
 #include "mkv/uri.h"
 
-
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
