@@ -230,6 +230,7 @@ enum mkv_err mkv_index_recover(struct mkv_index *ix, size_t *found) MKV_MUSTUSE;
 #define MKV_INDEX_BUCKETS 16
 struct mkv_index_stats {
     uint64_t live, unlinked, writing, garbage; /* keys by state, entries; no scan */
+    uint64_t buckets, uploads;
     uint64_t commits, changes, failed;         /* changes / commits: the group size */
     uint64_t commit_us_sum;                    /* time in commits, microseconds    */
     /* Histograms: bucket i counts commits of at most 2^i changes, and of at

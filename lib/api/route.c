@@ -1,6 +1,8 @@
 #include "api/route.h"
 
 #include "api/native.h"
+#include "api/s3.h"
+#include "api/s3_sign.h"
 #include "mkv/uri.h"
 
 typedef void handler(struct mkv_request *r, const struct mkv_api *api);
@@ -40,12 +42,21 @@ static bool matches(const struct route *route, const struct mkv_request *r,
 void mkv_route(struct mkv_request *r, void *arg)
 {
     const struct mkv_api *api = arg;
+    struct s3_signature signature;
     struct mkv_slice rest = r->query, operation = {NULL, 0}, value;
 
+    if (s3_is_s3(r, api)) {
+        s3_handle(r, api);
+        return;
+    }
+    if (!s3_allows_native(r, api, &signature)) return;
     if (r->has_query) mkv_query_next(&rest, &operation, &value);
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
         if (matches(&routes[i], r, operation)) {
-            routes[i].handler(r, api);
+            if (routes[i].handler == native_put && s3_checks_signatures(api))
+                native_put_signed(r, api, &signature);
+            else
+                routes[i].handler(r, api);
             return;
         }
     native_no_method(r, api);

@@ -36,11 +36,11 @@ static int copy(struct mkv_index *ix, const struct backup *b)
     return rc;
 }
 
-/* Empties the tables of garbage; marks lie in a file of their own.  LMDB syncs
- * as it commits. */
+/* Empties the tables of garbage, and those of uploads, whose parts are not
+ * copied; marks lie in a file of their own.  LMDB syncs as it commits. */
 static int trim(const struct backup *b)
 {
-    static const enum table unwanted[] = {GARBAGE, GARBAGE_BY_KEY};
+    static const enum table unwanted[] = {GARBAGE, GARBAGE_BY_KEY, UPLOADS, PARTS};
     MDB_txn *txn = NULL;
     MDB_env *env;
     MDB_dbi dbi;
@@ -53,6 +53,7 @@ static int trim(const struct backup *b)
     for (size_t i = 0; i < sizeof(unwanted) / sizeof(unwanted[0]) && !rc; i++) {
         rc = mdb_dbi_open(txn, env_table_names[unwanted[i]], 0, &dbi);
         if (!rc) rc = mdb_drop(txn, dbi, 0);
+        if (rc == MDB_NOTFOUND) rc = 0; /* an index made before there were uploads */
     }
     if (!rc) {
         rc = mdb_txn_commit(txn);

@@ -2,11 +2,12 @@
  * written into a transaction by whoever commits. */
 #include "index/index_impl.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* ---- making ----------------------------------------------------------------------- */
 
-static struct change *new_change(enum change_kind kind, size_t len)
+struct change *change_alloc(enum change_kind kind, size_t len)
 {
     struct change *c = malloc(sizeof(*c) + len);
 
@@ -69,7 +70,7 @@ enum mkv_err change_new(struct change **out, const struct mkv_index_change *from
         files = files_of(from->garbage);
         len += value_len(key, &files);
     }
-    c = new_change(CHANGE_KEY, len);
+    c = change_alloc(CHANGE_KEY, len);
     if (!c) return MKV_ENOMEM;
     c->record_op = from->record_op;
     c->unlinked = set && from->record->state == MKV_UNLINKED;
@@ -101,7 +102,7 @@ enum mkv_err change_new_garbage(struct change **out, const struct mkv_garbage *g
         files.generation = g->files.generation;
         len = value_len(key, &files);
     }
-    c = new_change(left ? CHANGE_GARBAGE_DELAY : CHANGE_GARBAGE_DONE, len);
+    c = change_alloc(left ? CHANGE_GARBAGE_DELAY : CHANGE_GARBAGE_DONE, len);
     if (!c) return MKV_ENOMEM;
     c->due = g->due;
     c->new_due = new_due;
@@ -206,9 +207,37 @@ static int write_garbage(const struct change *c, const struct env *env, MDB_txn 
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+static int write_entry(struct change *c, const struct env *env, MDB_txn *txn, bool tight)
+{
+    MDB_val key = c->key, value;
+    int rc = mdb_get(txn, env->dbi[c->table], &key, &value);
+
+    if (c->kind == CHANGE_DROP) {
+        if (!rc) rc = mdb_del(txn, env->dbi[c->table], &key, NULL);
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    if (rc && rc != MDB_NOTFOUND) return rc;
+    c->adds = rc == MDB_NOTFOUND;
+    if (tight && c->adds) {
+        c->err = MKV_ENOSPACE;
+        return 0;
+    }
+    value = c->record;
+    return mdb_put(txn, env->dbi[c->table], &key, &value, 0);
+}
+
 int change_write(struct change *c, const struct env *env, MDB_txn *txn, struct counters *n,
                  bool tight)
 {
     c->err = MKV_OK;
-    return c->kind == CHANGE_KEY ? write_key(c, env, txn, n, tight) : write_garbage(c, env, txn);
+    switch (c->kind) {
+    case CHANGE_KEY: return write_key(c, env, txn, n, tight);
+    case CHANGE_GARBAGE_DONE:
+    case CHANGE_GARBAGE_DELAY: return write_garbage(c, env, txn);
+    case CHANGE_PUT:
+    case CHANGE_DROP: return write_entry(c, env, txn, tight);
+    case CHANGE_PART: return change_write_part(c, env, txn, tight);
+    case CHANGE_UPLOAD_END: return change_write_upload_end(c, env, txn);
+    }
+    return EINVAL;
 }

@@ -149,7 +149,8 @@ static void count_failed(struct mkv_index *ix, const struct change_list *changes
 {
     uint64_t failed = 0;
 
-    for (const struct change *c = changes->first; c; c = c->next) failed += c->err != MKV_OK;
+    for (const struct change *c = changes->first; c; c = c->next)
+        failed += c->err != MKV_OK && c->err != MKV_ENOKEY; /* that is an answer */
     if (!failed) return;
     pthread_mutex_lock(&ix->stats_lock);
     ix->stats.failed += failed;

@@ -20,6 +20,9 @@ const char *const env_table_names[TABLES] = {
     [GARBAGE] = "garbage",
     [GARBAGE_BY_KEY] = "garbage-by-key",
     [VOLUMES] = "volumes",
+    [BUCKETS] = "buckets",
+    [UPLOADS] = "uploads",
+    [PARTS] = "parts",
     [META] = "meta",
 };
 
@@ -180,12 +183,18 @@ static enum mkv_err check_version(struct mkv_index *ix, MDB_txn *txn, char *why,
     return MKV_ENEWER;
 }
 
-static int open_other_tables(struct env *env, MDB_txn *txn, unsigned flags)
+static int open_other_tables(struct env *env, MDB_txn *txn, bool read_only, unsigned flags)
 {
     int rc = 0;
 
-    for (int t = 0; t < META && !rc; t++)
+    for (int t = 0; t < BUCKETS && !rc; t++)
         rc = mdb_dbi_open(txn, env_table_names[t], flags, &env->dbi[t]);
+    for (int t = BUCKETS; t < META && !rc; t++) { /* they came later */
+        rc = mdb_dbi_open(txn, env_table_names[t], read_only ? 0 : MDB_CREATE, &env->dbi[t]);
+        if (rc != MDB_NOTFOUND || !read_only) continue;
+        env->dbi[t] = NO_TABLE;
+        rc = 0;
+    }
     return rc;
 }
 
@@ -210,7 +219,7 @@ static int open_tables(struct mkv_index *ix, MDB_txn *txn, bool read_only, enum 
     }
     if (rc) return rc;
     *err = check_version(ix, txn, why, why_size);
-    return *err ? 0 : open_other_tables(env, txn, flags);
+    return *err ? 0 : open_other_tables(env, txn, read_only, flags);
 }
 
 /* ---- open and close ------------------------------------------------------------ */
@@ -378,5 +387,6 @@ uint64_t env_entries(const struct env *env, MDB_txn *txn, enum table table)
 {
     MDB_stat st;
 
+    if (env->dbi[table] == NO_TABLE) return 0;
     return mdb_stat(txn, env->dbi[table], &st) ? 0 : st.ms_entries;
 }

@@ -165,17 +165,24 @@ void mkv_index_close(struct mkv_index *ix)
 
 /* ---- writes come in --------------------------------------------------------------------- */
 
-static enum mkv_err may_write(struct mkv_index *ix)
+enum mkv_err index_may_write(struct mkv_index *ix)
 {
     if (atomic_load(&ix->broken)) return MKV_EINDEX;
     if (ix->read_only) return MKV_EINVAL;
     return ix->committer.closing ? MKV_ESHUTDOWN : MKV_OK;
 }
 
+void index_queue(struct mkv_index *ix, struct change *c, mkv_done *done, void *arg)
+{
+    c->done = done;
+    c->arg = arg;
+    committer_add(ix, c);
+}
+
 enum mkv_err mkv_index_apply(struct mkv_index *ix, const struct mkv_index_change *change,
                              mkv_done *done, void *arg)
 {
-    enum mkv_err err = may_write(ix);
+    enum mkv_err err = index_may_write(ix);
     struct change *c;
 
     if (!err) err = change_new(&c, change);
@@ -196,30 +203,24 @@ enum mkv_err mkv_index_apply(struct mkv_index *ix, const struct mkv_index_change
 enum mkv_err mkv_index_garbage_done(struct mkv_index *ix, const struct mkv_garbage *g,
                                     mkv_done *done, void *arg)
 {
-    enum mkv_err err = may_write(ix);
+    enum mkv_err err = index_may_write(ix);
     struct change *c;
 
     if (!err) err = change_new_garbage(&c, g, g->due, NULL);
-    if (err) return err;
-    c->done = done;
-    c->arg = arg;
-    committer_add(ix, c);
-    return MKV_OK;
+    if (!err) index_queue(ix, c, done, arg);
+    return err;
 }
 
 enum mkv_err mkv_index_garbage_delay(struct mkv_index *ix, const struct mkv_garbage *g,
                                      int64_t new_due, const struct mkv_record *left,
                                      mkv_done *done, void *arg)
 {
-    enum mkv_err err = may_write(ix);
+    enum mkv_err err = index_may_write(ix);
     struct change *c;
 
     if (!err) err = change_new_garbage(&c, g, new_due, left ? left : &g->files);
-    if (err) return err;
-    c->done = done;
-    c->arg = arg;
-    committer_add(ix, c);
-    return MKV_OK;
+    if (!err) index_queue(ix, c, done, arg);
+    return err;
 }
 
 /* ---- figures ------------------------------------------------------------------------------ */
@@ -237,6 +238,8 @@ static void count_entries(struct mkv_index *ix, struct mkv_index_stats *out)
     marks_refresh(&ix->marks);
     out->writing = marks_count(&ix->marks);
     out->garbage = env_entries(env, txn, GARBAGE);
+    out->buckets = env_entries(env, txn, BUCKETS);
+    out->uploads = env_entries(env, txn, UPLOADS);
     out->bytes_used = env_used_pages(env) * env->page_size;
     out->bytes_max = (env->map_pages - RESERVE_PAGES) * env->page_size;
 }

@@ -4,8 +4,11 @@
  *   env.c        the LMDB environment: directory, tables, format version
  *   lock.c       one writer at a time
  *   keys.c       how keys and values lie in the tables
+ *   entries.c    how buckets, uploads and parts do
  *   marks.c      writes under way, in a mapped file beside LMDB's
  *   read.c       one record, the next generation, the next garbage
+ *   buckets.c    buckets, read and written
+ *   uploads.c    uploads and their parts, likewise
  *   walk.c       many records, in order
  *   change.c     one queued change, and how it is written in a transaction
  *   commit.c     a group of changes in one transaction; a full disk
@@ -40,12 +43,18 @@
 #define FIRST_PAGES   32
 #define MORE_PAGES    8
 
-enum table { RECORDS, GARBAGE, GARBAGE_BY_KEY, VOLUMES, META, TABLES };
+enum table {
+    RECORDS, GARBAGE, GARBAGE_BY_KEY, VOLUMES,
+    BUCKETS, UPLOADS, PARTS, /* an index made before these has none until a writer opens it */
+    META, TABLES
+};
+
+#define NO_TABLE 0 /* LMDB's own table of free pages, and never one of ours */
 
 struct env {
     MDB_env *mdb; /* owned */
     bool alone;   /* set before opening: nobody else opens it, so there is no lock file */
-    MDB_dbi dbi[TABLES];
+    MDB_dbi dbi[TABLES];   /* NO_TABLE: it is not there                        */
     size_t page_size;
     uint64_t map_pages;    /* RESERVE_PAGES included                          */
     const uint8_t *map;    /* where the file is mapped; NULL: not known       */
@@ -131,6 +140,12 @@ struct counters env_counters(const struct env *env, MDB_txn *txn);
 uint64_t env_used_pages(const struct env *env);
 uint64_t env_entries(const struct env *env, MDB_txn *txn, enum table table);
 
+/* ---- index.c --------------------------------------------------------------- */
+/* Whether changes are taken at all. */
+enum mkv_err index_may_write(struct mkv_index *ix) MKV_MUSTUSE;
+/* c is given away, to be committed. */
+void index_queue(struct mkv_index *ix, struct change *c, mkv_done *done, void *arg);
+
 /* ---- read.c ---------------------------------------------------------------- */
 /* The read transaction of this turn; borrowed. */
 enum mkv_err index_read(struct mkv_index *ix, MDB_txn **txn) MKV_MUSTUSE;
@@ -142,7 +157,11 @@ enum mkv_err index_read_failed(int rc);
 enum change_kind {
     CHANGE_KEY,           /* record and garbage of one key                    */
     CHANGE_GARBAGE_DONE,  /* the entry (due, id) goes                         */
-    CHANGE_GARBAGE_DELAY  /* the entry (due, id) moves to new_due             */
+    CHANGE_GARBAGE_DELAY, /* the entry (due, id) moves to new_due             */
+    CHANGE_PUT,           /* key and record go into table                     */
+    CHANGE_DROP,          /* key goes out of table                            */
+    CHANGE_PART,          /* key and record, where the upload is there        */
+    CHANGE_UPLOAD_END     /* the upload goes, and all parts whose keys begin with key */
 };
 
 struct change {
@@ -152,6 +171,7 @@ struct change {
     enum mkv_err err;      /* what done() will be told                          */
     enum change_kind kind;
     enum mkv_change_op record_op;
+    enum table table;      /* CHANGE_PUT, CHANGE_DROP                           */
     uint32_t unmark;       /* slot of the mark that goes with it, or MARK_NONE  */
     bool unlinked;         /* the new record's state                            */
     bool collect;          /* there is new garbage                              */
@@ -160,12 +180,15 @@ struct change {
     uint64_t id;           /* of the garbage entry                              */
     uint64_t generation;   /* of the garbage                                    */
     uint8_t md5[MKV_MD5_LEN]; /* of the key; where garbage is concerned         */
-    MDB_val key;           /* stored form; all three point into bytes           */
+    MDB_val key;           /* stored form; all four point into bytes            */
+    MDB_val upload;        /* stored form, of a part's upload                   */
     MDB_val record, garbage; /* values, ready to be put                   */
     size_t len;            /* of bytes                                          */
     uint8_t bytes[];
 };
 
+/* Zero, with len bytes behind it. */
+struct change *change_alloc(enum change_kind kind, size_t len);
 /* One allocation; *out is the caller's, to free().  MKV_EINVAL, MKV_EKEYLONG,
  * MKV_ENOMEM. */
 enum mkv_err change_new(struct change **out, const struct mkv_index_change *from) MKV_MUSTUSE;
@@ -176,6 +199,17 @@ enum mkv_err change_new_garbage(struct change **out, const struct mkv_garbage *g
  * MKV_ENOSPACE and nothing is written.  Returns LMDB's code. */
 int change_write(struct change *c, const struct env *env, MDB_txn *txn, struct counters *n,
                  bool tight);
+
+/* ---- buckets.c, uploads.c -------------------------------------------------- */
+/* As change_new(); and MKV_EKEYNUL. */
+enum mkv_err change_new_bucket(struct change **out, const struct mkv_bucket *bucket) MKV_MUSTUSE;
+enum mkv_err change_new_upload(struct change **out, const struct mkv_upload *upload) MKV_MUSTUSE;
+enum mkv_err change_new_part(struct change **out, struct mkv_slice key,
+                             const uint8_t id[MKV_UPLOAD_ID_LEN],
+                             const struct mkv_part *part) MKV_MUSTUSE;
+/* The two kinds of change that only uploads have, as change_write(). */
+int change_write_part(struct change *c, const struct env *env, MDB_txn *txn, bool tight);
+int change_write_upload_end(struct change *c, const struct env *env, MDB_txn *txn);
 
 static inline void list_init(struct change_list *l)
 {

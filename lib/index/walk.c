@@ -79,6 +79,28 @@ void mkv_walk_init(struct mkv_walk *w, enum mkv_table table, enum mkv_state stat
     w->from_len = from.len;
 }
 
+/* The first place behind all that begins with prefix: its last byte that can be
+ * raised, raised by one.  Where there is none, nothing comes behind. */
+void mkv_walk_skip(struct mkv_walk *w, struct mkv_slice prefix)
+{
+    char behind[MKV_KEY_MAX];
+    size_t len = prefix.len;
+
+    if (len > MKV_KEY_MAX) return; /* no key begins so */
+    while (len > 0 && (uint8_t)prefix.data[len - 1] == 0xff) len--;
+    if (len == 0) {
+        w->ended = true;
+        return;
+    }
+    memcpy(behind, prefix.data, len);
+    behind[len - 1] = (char)((uint8_t)behind[len - 1] + 1);
+    if (mkv_slice_cmp(mkv_slice(behind, len), mkv_slice(w->from, w->from_len)) <= 0) return;
+    memcpy(w->from, behind, len);
+    w->from_len = len;
+    w->after = false;
+    if (!mkv_slice_begins(mkv_slice(behind, len), w->prefix)) w->ended = true;
+}
+
 static int next(struct pass *p, MDB_cursor_op op)
 {
     return mdb_cursor_get(p->cursor, &p->key, &p->value, op);

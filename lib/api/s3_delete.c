@@ -1,0 +1,81 @@
+/* DeleteObject: what is not there is deleted already. */
+#include "api/s3_handlers.h"
+#include "api/s3_wait.h"
+
+#include <stdlib.h>
+
+struct deletion {
+    struct mkv_remove *remove; /* owned until it calls back; NULL: not yet */
+    struct s3_wait wait;
+};
+
+static void clear_deletion(struct s3_call *c)
+{
+    struct deletion *d = c->state;
+
+    s3_wait_cancel(&d->wait);
+    free(d);
+}
+
+static void answer(struct s3_call *c, enum mkv_err err)
+{
+    if (err && err != MKV_ENOKEY)
+        s3_reply_failure(c, err);
+    else
+        s3_reply_empty(c, 204);
+}
+
+static void on_removed(enum mkv_err err, void *arg)
+{
+    answer(arg, err);
+}
+
+/* An unlinked key is invisible here, and stays for the native DELETE. */
+static enum mkv_err look(struct s3_call *c)
+{
+    struct mkv_record rec;
+    enum mkv_err err;
+
+    mkv_record_init(&rec);
+    err = mkv_index_get(mkv_store_index(c->api->store), c->object, &rec, NULL, NULL);
+    if (!err && rec.state != MKV_LIVE) err = MKV_ENOKEY;
+    mkv_record_clear(&rec);
+    return err;
+}
+
+static void start(void *arg)
+{
+    struct s3_call *c = arg;
+    struct deletion *d = c->state;
+    enum mkv_err err = look(c);
+
+    if (!err) err = mkv_store_delete(c->api->store, c->object, &d->remove, on_removed, c);
+    if (!err) return;
+    d->remove = NULL;
+    if (err != MKV_EBUSY || !s3_wait(&d->wait, c->api, start, c)) answer(c, err);
+}
+
+static void on_gone(struct mkv_request *r, const char *why)
+{
+    struct s3_call *c = r->state;
+    struct deletion *d = c->state;
+
+    (void)why;
+    if (d->remove) mkv_remove_forget(d->remove); /* it is finished all the same */
+    s3_call_end(c);
+}
+
+void s3_delete_object(struct s3_call *c)
+{
+    static const struct mkv_request_events events = {.gone = on_gone};
+    struct deletion *d = calloc(1, sizeof(*d));
+
+    if (!d) {
+        s3_reply_error(c, S3_INTERNAL_ERROR, NULL);
+        return;
+    }
+    c->state = d;
+    c->clear = clear_deletion;
+    c->r->events = &events;
+    start(c);
+}

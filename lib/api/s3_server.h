@@ -1,0 +1,29 @@
+/* lib/api/s3_server.h - what the S3 API keeps for all requests.  Inside it only. */
+#ifndef MKV_API_S3_SERVER_H
+#define MKV_API_S3_SERVER_H
+
+#include "api/s3.h"
+#include "api/s3_call.h"
+
+#include <sys/queue.h>
+
+/* A bucket whose DeleteBucket is under way: nothing may be written into it. */
+struct s3_dying_bucket {
+    LIST_ENTRY(s3_dying_bucket) all;
+    char name[S3_BUCKET_MAX];
+    size_t name_len;
+};
+
+struct mkv_s3 {
+    struct mkv_loop *loop;        /* borrowed, as the next two */
+    struct mkv_store *store;
+    const struct mkv_config *cfg;
+    struct s3_keys *keys;         /* owned; NULL without -keys */
+    struct s3_key_cache cache;
+    LIST_HEAD(, s3_dying_bucket) dying;
+    uint64_t id_base;             /* so that the ids of two runs differ */
+};
+
+bool s3_is_dying(const struct mkv_s3 *s3, struct mkv_slice bucket);
+
+#endif
