@@ -105,7 +105,7 @@ enum mkv_err mkv_put_start(struct mkv_put **out, struct mkv_store *store,
                            const struct mkv_put_options *opt, const struct mkv_put_events *events,
                            void *arg) MKV_MUSTUSE;
 void mkv_put_body(struct mkv_put *put, struct mkv_bytes piece); /* after ready */
-bool mkv_put_full(const struct mkv_put *put); /* the slowest replica is far behind: pause */
+bool mkv_put_full(const struct mkv_put *put); /* a replica, or the MD5, is far behind: pause */
 void mkv_put_end(struct mkv_put *put);        /* the whole body has been given */
 /* The client went away: nothing is stored unless the whole body was given, and
  * verify(), if any, has run. */

@@ -94,6 +94,8 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (!s->ids) goto out;
     err = mkv_blocks_open(&s->blocks);
     if (err) goto out;
+    err = digester_open(&s->digester, loop);
+    if (err) goto out;
     err = probe_open(&s->probes, cfg->probe_ttl_ms);
     if (err) goto out;
     err = mkv_index_open(&s->index, loop, &opt, why, why_size);
@@ -132,6 +134,7 @@ void mkv_store_close(struct mkv_store *s)
     mkv_volumes_close(s->volumes);
     mkv_spool_close(s->spool);
     mkv_loop_settle(s->loop);  /* frees what retired */
+    digester_close(s->digester);
     mkv_blocks_close(s->blocks);
     probe_close(s->probes);
     free(s->by_id);

@@ -4,6 +4,7 @@
 
 #include "mkv/name.h"
 #include "mkv/store.h"
+#include "net/digester.h"
 #include "net/volume.h"
 #include "store/keylock.h"
 #include "store/probe.h"
@@ -26,6 +27,7 @@ struct mkv_store {
     struct mkv_metrics *metrics;   /* borrowed */
     struct mkv_index *index;       /* owned */
     struct mkv_blocks *blocks;     /* owned */
+    struct digester *digester;     /* owned */
     struct mkv_volumes *volumes;   /* owned */
     struct mkv_spool *spool;       /* owned; NULL but in the server */
     uint32_t *ids;                 /* owned: of cfg->volumes, in that order */
