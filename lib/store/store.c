@@ -2,6 +2,7 @@
 #include "store/store.h"
 
 #include "mkv/log.h"
+#include "mkv/spool.h"
 #include "mkv/uri.h"
 #include "store/sweep.h"
 
@@ -59,6 +60,19 @@ static enum mkv_err open_volumes(struct mkv_store *s, char *why, size_t why_size
     return MKV_OK;
 }
 
+/* After the index: its lock comes first. */
+static enum mkv_err open_spool(struct mkv_store *s, char *why, size_t why_size)
+{
+    char *inside = NULL;
+    enum mkv_err err;
+
+    if (s->cfg->program != MKV_PROGRAM_SERVER) return MKV_OK;
+    if (!s->cfg->spool && asprintf(&inside, "%s/spool", s->cfg->db) < 0) return MKV_ENOMEM;
+    err = mkv_spool_open(&s->spool, s->loop, inside ? inside : s->cfg->spool, why, why_size);
+    free(inside);
+    return err;
+}
+
 enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
                             const struct mkv_config *cfg, struct mkv_metrics *metrics,
                             const char *address, char *why, size_t why_size)
@@ -86,6 +100,8 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (err) goto out;
     err = open_volumes(s, why, why_size);
     if (err) goto out;
+    err = open_spool(s, why, why_size);
+    if (err) goto out;
     err = mkv_index_recover(s->index, &found);
     if (err) goto out;
     if (found)
@@ -112,6 +128,7 @@ void mkv_store_close(struct mkv_store *s)
     mkv_index_close(s->index); /* calls back: what waited for the index ends here */
     sweep_close(s->sweeper);
     mkv_volumes_close(s->volumes);
+    mkv_spool_close(s->spool);
     mkv_loop_settle(s->loop);  /* frees what retired */
     mkv_blocks_close(s->blocks);
     probe_close(s->probes);
@@ -128,6 +145,11 @@ struct mkv_index *mkv_store_index(struct mkv_store *store)
 struct mkv_volumes *mkv_store_volumes(struct mkv_store *store)
 {
     return store->volumes;
+}
+
+struct mkv_spool *mkv_store_spool(struct mkv_store *store)
+{
+    return store->spool;
 }
 
 struct mkv_blocks *mkv_store_blocks(struct mkv_store *store)

@@ -27,6 +27,7 @@ struct mkv_store {
     struct mkv_index *index;       /* owned */
     struct mkv_blocks *blocks;     /* owned */
     struct mkv_volumes *volumes;   /* owned */
+    struct mkv_spool *spool;       /* owned; NULL but in the server */
     uint32_t *ids;                 /* owned: of cfg->volumes, in that order */
     struct mkv_volume **by_id;     /* owned array of borrowed servers; NULL: not asked for yet */
     size_t nby_id;
