@@ -86,7 +86,8 @@ struct mkv_put_events {
     enum mkv_err (*allow)(const struct mkv_record *old, void *arg);
     /* May be NULL.  The replicas have stored the whole body and nothing has been
      * committed: size and MD5 are known, typed fields may still be set.  An
-     * error takes the write back, and done() is told it. */
+     * error takes the write back, and done() is told it.  May run inside
+     * mkv_put_end(). */
     enum mkv_err (*verify)(struct mkv_record *stored, void *arg);
 };
 
@@ -106,10 +107,11 @@ enum mkv_err mkv_put_start(struct mkv_put **out, struct mkv_store *store,
 void mkv_put_body(struct mkv_put *put, struct mkv_bytes piece); /* after ready */
 bool mkv_put_full(const struct mkv_put *put); /* the slowest replica is far behind: pause */
 void mkv_put_end(struct mkv_put *put);        /* the whole body has been given */
-/* The client went away: nothing is stored unless the whole body was given. */
+/* The client went away: nothing is stored unless the whole body was given, and
+ * verify(), if any, has run. */
 void mkv_put_cancel(struct mkv_put *put);
 /* The body turned out wrong, before mkv_put_end(): what was stored is taken back,
- * then done() is told err. */
+ * then done() is told err, or why the write had failed by itself. */
 void mkv_put_refuse(struct mkv_put *put, enum mkv_err err);
 
 /* ---- read: the value itself ---------------------------------------------------

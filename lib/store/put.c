@@ -1,77 +1,20 @@
 /* PUT and REPLACE: one value to all its replicas, then into the index. */
-#include "store/store.h"
+#include "store/put_internal.h"
 
 #include "mkv/log.h"
-#include "store/copy.h"
-#include "store/erase.h"
-#include "store/fanout.h"
 #include "store/sweep.h"
 
 #include <stdlib.h>
 
-enum put_step {
-    PUT_MARK,   /* index: note which volumes may soon hold files of this write   */
-    PUT_OPEN,   /* connect to them; who refuses is replaced, with a new mark      */
-    PUT_STREAM, /* the body flows to every replica at once                        */
-    PUT_SETTLE, /* body given; each replica still owes us its status              */
-    PUT_REPAIR, /* a replica failed: its copy is made elsewhere, from a good one   */
-    PUT_COMMIT, /* index: the key is live, the mark is gone, the old files are garbage */
-    PUT_UNDO,   /* delete what was stored                                         */
-    PUT_UNMARK, /* index: the mark is gone, what could not be deleted is garbage  */
-    PUT_DONE    /* caller told; freed at the end of this loop turn                */
-};
-
 static const char *const step_name[] = {
     "mark", "open", "stream", "settle", "repair", "commit", "undo", "unmark", "done"};
-
-struct mkv_put {
-    struct store_op op;
-    struct mkv_store *store;           /* borrowed: outlives every request */
-    struct keylock lock;
-    char key[MKV_KEY_MAX];
-    size_t key_len;
-    uint8_t md5[MKV_MD5_LEN];          /* of the key */
-    enum put_step step;
-    enum mkv_err result;               /* the first failure; MKV_OK until then */
-    bool allow_empty;
-    bool asking_index;                 /* an index call owes us its callback */
-    bool dropped;                      /* the store is closing: only that callback is awaited */
-    struct mkv_record old;             /* the record before */
-    bool had_old;
-    struct mkv_record mark;            /* volumes that may hold files of this write */
-    struct mkv_record record;          /* what will be stored; replicas: complete copies */
-    struct mkv_replica *candidates;    /* owned: every volume, the best first */
-    size_t next;                       /* candidates not tried yet start here */
-    unsigned marked_before;            /* of the mark's replicas: those opened in an earlier round */
-    unsigned source;                   /* repair: which good copy is read */
-    unsigned bad_sources;              /* ...and how many could not be, for this target */
-    struct mkv_digest *digest;         /* owned; NULL with -md5sum=false */
-    struct fanout fan;
-    struct copy *copy;                 /* owned until it calls back */
-    struct erase erase;
-    struct mkv_replica suspects[MKV_REPLICAS_MAX]; /* undo: not asked to delete, but garbage */
-    unsigned nsuspects;
-    bool ambiguous;                    /* a suspect may still be storing its file */
-    const struct mkv_put_events *events;
-    void *arg;
-    bool is_writer;                    /* counted by mkv_index_writers() */
-    bool cancelled;                    /* nobody listens any more */
-    struct mkv_retired retired;
-};
-
-static void put_go(struct mkv_put *p, enum put_step next);
-static void copy_to_marked(struct mkv_put *p);
-
-static struct mkv_slice key_of(const struct mkv_put *p)
-{
-    return mkv_slice(p->key, p->key_len);
-}
 
 static void destroy(void *arg)
 {
     struct mkv_put *p = arg;
 
     mkv_record_clear(&p->old);
+    mkv_record_clear(&p->record);
     mkv_digest_free(p->digest);
     free(p->candidates);
     free(p);
@@ -84,22 +27,20 @@ static void leave(struct mkv_put *p)
     store_op_end(p->store, &p->op);
 }
 
-static void fail(struct mkv_put *p, enum mkv_err err)
+void put_fail(struct mkv_put *p, enum mkv_err err)
 {
     if (!p->result) p->result = err;
     put_go(p, PUT_UNDO);
 }
 
-/* Every index callback begins with this: true where the store is closing. */
-static bool answered(struct mkv_put *p)
+bool put_answered(struct mkv_put *p)
 {
     p->asking_index = false;
     if (p->dropped) mkv_loop_retire(p->store->loop, &p->retired, destroy, p);
     return p->dropped;
 }
 
-static enum mkv_err ask_index(struct mkv_put *p, const struct mkv_index_change *change,
-                              mkv_done *done)
+enum mkv_err put_ask_index(struct mkv_put *p, const struct mkv_index_change *change, mkv_done *done)
 {
     enum mkv_err err = mkv_index_apply(p->store->index, change, done, p);
 
@@ -113,41 +54,34 @@ static void on_marked(enum mkv_err err, void *arg)
 {
     struct mkv_put *p = arg;
 
-    if (answered(p)) return;
+    if (put_answered(p)) return;
     if (err)
-        fail(p, err);
-    else if (p->result) /* cancelled meanwhile */
+        put_fail(p, err);
+    else if (p->result) /* cancelled or refused meanwhile */
         put_go(p, PUT_UNDO);
     else if (p->step == PUT_REPAIR)
-        copy_to_marked(p);
+        put_copy_to_marked(p);
     else
         put_go(p, PUT_OPEN);
 }
 
-/* Writes the mark as it stands in p->mark. */
-static void write_mark(struct mkv_put *p)
+void put_write_mark(struct mkv_put *p)
 {
     const struct mkv_index_change change = {
-        .key = key_of(p), .mark_op = MKV_SET, .mark = &p->mark};
-    enum mkv_err err = ask_index(p, &change, on_marked);
+        .key = put_key(p), .mark_op = MKV_SET, .mark = &p->mark};
+    enum mkv_err err = put_ask_index(p, &change, on_marked);
 
-    if (err) fail(p, err);
+    if (err) put_fail(p, err);
 }
 
-/* Adds the next candidate to the mark; false where there are no more. */
-static bool mark_next(struct mkv_put *p)
+bool put_mark_next(struct mkv_put *p)
 {
     if (p->next == p->store->cfg->nvolumes || p->mark.nreplicas == MKV_REPLICAS_MAX) return false;
     p->mark.replicas[p->mark.nreplicas++] = p->candidates[p->next++];
     return true;
 }
 
-static unsigned wanted(const struct mkv_put *p)
-{
-    return (unsigned)p->store->cfg->replicas;
-}
-
-static const struct fanout_copy *copy_at(const struct mkv_put *p, struct mkv_replica r)
+const struct fanout_copy *put_copy_at(const struct mkv_put *p, struct mkv_replica r)
 {
     for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
         if (p->fan.copies[i].state != COPY_FREE &&
@@ -162,7 +96,7 @@ static void unmark_refused(struct mkv_put *p)
     unsigned kept = 0;
 
     for (unsigned i = 0; i < p->mark.nreplicas; i++) {
-        const struct fanout_copy *c = copy_at(p, p->mark.replicas[i]);
+        const struct fanout_copy *c = put_copy_at(p, p->mark.replicas[i]);
 
         if (c && c->state != COPY_REFUSED) p->mark.replicas[kept++] = p->mark.replicas[i];
     }
@@ -182,13 +116,13 @@ static bool mark_more(struct mkv_put *p)
 
     unmark_refused(p);
     p->marked_before = p->mark.nreplicas;
-    while (open + more < wanted(p) && mark_next(p)) more++;
+    while (open + more < put_wanted(p) && put_mark_next(p)) more++;
     return more > 0;
 }
 
 static void enter_mark(struct mkv_put *p)
 {
-    write_mark(p);
+    put_write_mark(p);
 }
 
 /* No copy is opening any more: enough of them, others to try, or too few? */
@@ -197,12 +131,12 @@ static void opened(void *arg)
     struct mkv_put *p = arg;
     unsigned open = open_copies(p);
 
-    if (open < wanted(p) && mark_more(p))
+    if (open < put_wanted(p) && mark_more(p))
         put_go(p, PUT_MARK);
     else if (open >= p->store->cfg->min_replicas)
         put_go(p, PUT_STREAM);
     else
-        fail(p, MKV_ETOOFEW);
+        put_fail(p, MKV_ETOOFEW);
 }
 
 static void enter_open(struct mkv_put *p)
@@ -234,7 +168,7 @@ void mkv_put_body(struct mkv_put *p, struct mkv_bytes piece)
     if (p->digest) mkv_digest_add(p->digest, piece.data, piece.len);
     p->record.size += (int64_t)piece.len;
     fanout_send(&p->fan, piece);
-    if (open_copies(p) == 0) fail(p, MKV_ETOOFEW); /* all left before it came */
+    if (open_copies(p) == 0) put_fail(p, MKV_ETOOFEW); /* all left before it came */
 }
 
 bool mkv_put_full(const struct mkv_put *p)
@@ -251,8 +185,8 @@ static void finished(void *arg)
         if (p->fan.copies[i].state == COPY_STORED)
             p->record.replicas[p->record.nreplicas++] = p->fan.copies[i].replica;
     if (p->record.nreplicas == 0)
-        fail(p, MKV_ETOOFEW);
-    else if (p->record.nreplicas < wanted(p))
+        put_fail(p, MKV_ETOOFEW);
+    else if (p->record.nreplicas < put_wanted(p))
         put_go(p, PUT_REPAIR);
     else
         put_go(p, PUT_COMMIT);
@@ -275,128 +209,16 @@ void mkv_put_end(struct mkv_put *p)
 {
     if (p->step != PUT_STREAM) return;
     if (p->record.size == 0 && !p->allow_empty)
-        fail(p, MKV_EEMPTY);
+        put_fail(p, MKV_EEMPTY);
     else
         put_go(p, PUT_SETTLE);
 }
 
-static bool is_stored(const struct mkv_put *p, struct mkv_replica r)
+bool put_is_stored(const struct mkv_put *p, struct mkv_replica r)
 {
     for (unsigned i = 0; i < p->record.nreplicas; i++)
         if (store_same_replica(p->record.replicas[i], r)) return true;
     return false;
-}
-
-/* ---- suspects ----------------------------------------------------------------------- */
-
-/* Marked volumes that failed once they had been sent something: a file may be
- * there or, if the volume has the whole body and never answered, appear later. */
-static void find_suspects(struct mkv_put *p)
-{
-    p->nsuspects = 0;
-    for (unsigned i = 0; i < p->mark.nreplicas; i++) {
-        struct mkv_replica r = p->mark.replicas[i];
-        const struct fanout_copy *c = copy_at(p, r);
-        bool may_come = false;
-
-        if (is_stored(p, r)) continue;
-        if (!c && p->fan.ended)
-            may_come = true; /* it was the target of a repair */
-        else if (c && c->state == COPY_READY && mkv_exchange_sent_all(c->x))
-            may_come = true;
-        else if (c && c->state == COPY_FAILED)
-            may_come = c->ambiguous;
-        else
-            continue;
-        p->suspects[p->nsuspects++] = r;
-        p->ambiguous |= may_come;
-    }
-}
-
-/* The suspects' files as garbage, in the form that the index takes; when due. */
-static int64_t suspects_as_garbage(const struct mkv_put *p, struct mkv_record *garbage)
-{
-    int64_t now = mkv_loop_wall(p->store->loop);
-
-    garbage->state = MKV_WRITING;
-    garbage->generation = p->mark.generation;
-    garbage->mtime = now;
-    memcpy(garbage->replicas + garbage->nreplicas, p->suspects,
-           p->nsuspects * sizeof(p->suspects[0]));
-    garbage->nreplicas += p->nsuspects;
-    return now + (p->ambiguous ? SWEEP_AMBIGUOUS_S : SWEEP_RETRY_MIN_S);
-}
-
-static enum mkv_err discard_suspects(struct mkv_put *p)
-{
-    struct mkv_record garbage;
-    struct mkv_index_change change = {.key = key_of(p), .garbage = &garbage};
-
-    find_suspects(p);
-    if (!p->nsuspects) return MKV_OK;
-    mkv_record_init(&garbage);
-    change.garbage_due = suspects_as_garbage(p, &garbage);
-    return mkv_index_apply(p->store->index, &change, NULL, NULL);
-}
-
-/* ---- repair ------------------------------------------------------------------------ */
-
-static void on_copied(enum copy_verdict verdict, void *arg)
-{
-    struct mkv_put *p = arg;
-
-    p->copy = NULL;
-    switch (verdict) {
-    case COPY_DONE:
-        p->record.replicas[p->record.nreplicas++] = p->mark.replicas[p->mark.nreplicas - 1];
-        p->store->metrics->puts_repaired++;
-        break;
-    case COPY_SOURCE_BAD:
-        p->source = (p->source + 1) % p->record.nreplicas;
-        if (++p->bad_sources == p->record.nreplicas) break;
-        copy_to_marked(p); /* the target is not to blame */
-        return;
-    case COPY_TARGET_BAD: break;
-    }
-    put_go(p, PUT_REPAIR);
-}
-
-static void copy_to_marked(struct mkv_put *p)
-{
-    const struct copy_options opt = {.key = key_of(p),
-                                     .from = p->record.replicas[p->source],
-                                     .to = p->mark.replicas[p->mark.nreplicas - 1],
-                                     .from_generation = p->record.generation,
-                                     .to_generation = p->record.generation,
-                                     .size = p->record.size,
-                                     .mtime = p->record.mtime,
-                                     .md5 = p->record.has_md5 ? p->record.md5 : NULL};
-
-    if (copy_start(&p->copy, p->store, &opt, on_copied, p)) on_copied(COPY_TARGET_BAD, p);
-}
-
-/* A mark that is full makes room: where a copy failed is garbage from now on. */
-static bool next_target(struct mkv_put *p)
-{
-    if (p->record.nreplicas == wanted(p)) return false;
-    if (p->mark.nreplicas == MKV_REPLICAS_MAX) {
-        if (discard_suspects(p)) return false;
-        p->mark.nreplicas = p->record.nreplicas;
-        memcpy(p->mark.replicas, p->record.replicas, sizeof(p->mark.replicas));
-    }
-    return mark_next(p);
-}
-
-/* Entered again after each copy: one more, or enough, or no volume left. */
-static void enter_repair(struct mkv_put *p)
-{
-    p->bad_sources = 0;
-    if (next_target(p))
-        write_mark(p);
-    else if (p->record.nreplicas >= p->store->cfg->min_replicas)
-        put_go(p, PUT_COMMIT);
-    else
-        fail(p, MKV_ETOOFEW);
 }
 
 /* ---- commit ------------------------------------------------------------------------ */
@@ -406,9 +228,9 @@ static void into_placement_order(struct mkv_put *p)
     struct mkv_replica ordered[MKV_REPLICAS_MAX];
     unsigned n = 0;
 
-    store_place(p->store, key_of(p), p->candidates);
+    store_place(p->store, put_key(p), p->candidates);
     for (size_t i = 0; i < p->store->cfg->nvolumes; i++)
-        if (is_stored(p, p->candidates[i])) ordered[n++] = p->candidates[i];
+        if (put_is_stored(p, p->candidates[i])) ordered[n++] = p->candidates[i];
     memcpy(p->record.replicas, ordered, n * sizeof(ordered[0]));
 }
 
@@ -417,7 +239,7 @@ static void on_committed(enum mkv_err err, void *arg)
     struct mkv_put *p = arg;
     bool balanced;
 
-    if (answered(p)) return;
+    if (put_answered(p)) return;
     if (err == MKV_EINDEX) {
         /* It may have reached the disk all the same.  The files stay, for the
          * record or else the mark that the next start finds. */
@@ -426,85 +248,43 @@ static void on_committed(enum mkv_err err, void *arg)
         return;
     }
     if (err) {
-        fail(p, err);
+        put_fail(p, err);
         return;
     }
-    balanced = store_balanced(p->store, key_of(p), &p->record);
+    balanced = store_balanced(p->store, put_key(p), &p->record);
     probe_found(p->store->probes, p->md5, p->record.generation,
                 (uint16_t)((1u << p->record.nreplicas) - 1), balanced,
                 mkv_loop_now(p->store->loop));
     put_go(p, PUT_DONE);
 }
 
+/* Whoever had to look at the value before it counts may be gone. */
+static enum mkv_err verify(struct mkv_put *p)
+{
+    if (!p->events->verify) return MKV_OK;
+    return p->cancelled ? MKV_ECLIENT : p->events->verify(&p->record, p->arg);
+}
+
 static void enter_commit(struct mkv_put *p)
 {
     const struct mkv_index_change change = {
-        .key = key_of(p),
+        .key = put_key(p),
         .record_op = MKV_SET,
         .record = &p->record,
         .mark_op = MKV_REMOVE,
         .garbage = p->had_old ? &p->old : NULL,
         .garbage_due = mkv_loop_wall(p->store->loop) + SWEEP_SUPERSEDED_S};
-    enum mkv_err err = discard_suspects(p);
+    enum mkv_err err;
 
     into_placement_order(p);
+    err = verify(p);
+    if (!err) err = put_discard_suspects(p);
     p->old.mtime = mkv_loop_wall(p->store->loop); /* of garbage: since when */
-    if (!err) err = ask_index(p, &change, on_committed);
-    if (err) fail(p, err);
+    if (!err) err = put_ask_index(p, &change, on_committed);
+    if (err) put_fail(p, err);
 }
 
-/* ---- undo, done -------------------------------------------------------------------- */
-
-static void on_unmarked(enum mkv_err err, void *arg)
-{
-    struct mkv_put *p = arg;
-
-    if (answered(p)) return;
-    if (err) p->store->stale_marks++; /* the sweeper tries again */
-    put_go(p, PUT_DONE);
-}
-
-static void enter_unmark(struct mkv_put *p)
-{
-    struct mkv_record *left = &p->erase.files;
-    struct mkv_index_change change = {.key = key_of(p), .mark_op = MKV_REMOVE};
-
-    change.garbage_due = suspects_as_garbage(p, left);
-    if (left->nreplicas) change.garbage = left;
-    if (ask_index(p, &change, on_unmarked)) {
-        p->store->stale_marks++;
-        put_go(p, PUT_DONE);
-    }
-}
-
-static void on_erased(struct erase *e, void *arg)
-{
-    (void)e;
-    put_go(arg, PUT_UNMARK);
-}
-
-/* Deletes what the volumes that work may have.  The suspects are not waited
- * for, since they may hang: they go straight to the garbage. */
-static void enter_undo(struct mkv_put *p)
-{
-    struct mkv_record files = p->mark;
-    unsigned n = 0;
-
-    find_suspects(p);
-    for (unsigned i = 0; i < p->mark.nreplicas; i++) {
-        const struct fanout_copy *c = copy_at(p, p->mark.replicas[i]);
-        bool begun = c && c->state == COPY_READY && p->fan.streaming;
-
-        if (is_stored(p, p->mark.replicas[i]) || (c && c->state == COPY_STORED) ||
-            (begun && !mkv_exchange_sent_all(c->x)))
-            files.replicas[n++] = p->mark.replicas[i];
-    }
-    files.nreplicas = n;
-    fanout_cancel(&p->fan);
-    copy_cancel(p->copy);
-    p->copy = NULL;
-    erase_start(&p->erase, p->store, key_of(p), &files, on_erased, p);
-}
+/* ---- done ---------------------------------------------------------------------- */
 
 static void enter_done(struct mkv_put *p)
 {
@@ -514,12 +294,14 @@ static void enter_done(struct mkv_put *p)
     mkv_loop_retire(p->store->loop, &p->retired, destroy, p);
 }
 
-static void put_go(struct mkv_put *p, enum put_step next)
+void put_go(struct mkv_put *p, enum put_step next)
 {
     static void (*const enter[])(struct mkv_put *) = {
-        [PUT_MARK] = enter_mark,     [PUT_OPEN] = enter_open,     [PUT_STREAM] = enter_stream,
-        [PUT_SETTLE] = enter_settle, [PUT_REPAIR] = enter_repair, [PUT_COMMIT] = enter_commit,
-        [PUT_UNDO] = enter_undo,     [PUT_UNMARK] = enter_unmark, [PUT_DONE] = enter_done};
+        [PUT_MARK] = enter_mark,         [PUT_OPEN] = enter_open,
+        [PUT_STREAM] = enter_stream,     [PUT_SETTLE] = enter_settle,
+        [PUT_REPAIR] = put_enter_repair, [PUT_COMMIT] = enter_commit,
+        [PUT_UNDO] = put_enter_undo,     [PUT_UNMARK] = put_enter_unmark,
+        [PUT_DONE] = enter_done};
 
     mkv_log_debug("put %p: %s -> %s", (void *)p, step_name[p->step], step_name[next]);
     p->step = next;
@@ -528,20 +310,28 @@ static void put_go(struct mkv_put *p, enum put_step next)
 
 /* ---- from outside ------------------------------------------------------------------- */
 
-void mkv_put_cancel(struct mkv_put *p)
+void mkv_put_refuse(struct mkv_put *p, enum mkv_err err)
 {
-    p->cancelled = true;
     switch (p->step) {
-    case PUT_MARK: p->result = MKV_ECLIENT; break; /* on_marked goes on from there */
+    case PUT_MARK: /* on_marked() goes on from there */
+        if (!p->result) p->result = err;
+        break;
     case PUT_OPEN:
-    case PUT_STREAM: fail(p, MKV_ECLIENT); break;
-    case PUT_SETTLE: /* the body is complete: the value may as well be stored */
+    case PUT_STREAM: put_fail(p, err); break;
+    case PUT_SETTLE: /* too late: the body is complete */
     case PUT_REPAIR:
     case PUT_COMMIT:
     case PUT_UNDO:
     case PUT_UNMARK:
     case PUT_DONE: break;
     }
+}
+
+/* Behind its end the body is complete: the value may as well be stored. */
+void mkv_put_cancel(struct mkv_put *p)
+{
+    p->cancelled = true;
+    mkv_put_refuse(p, MKV_ECLIENT);
 }
 
 static void drop(struct store_op *op)
@@ -566,7 +356,7 @@ static enum mkv_err choose_candidates(struct mkv_put *p)
 
     p->candidates = malloc(s->cfg->nvolumes * sizeof(*p->candidates));
     if (!p->candidates) return MKV_ENOMEM;
-    store_place(s, key_of(p), p->candidates);
+    store_place(s, put_key(p), p->candidates);
     for (size_t i = 0; i < s->cfg->nvolumes; i++) {
         struct mkv_volume *v = store_volume(s, p->candidates[i].volume);
 
@@ -579,16 +369,21 @@ static enum mkv_err choose_candidates(struct mkv_put *p)
     return MKV_OK;
 }
 
-/* What the index says of the key, and the name that the new files take. */
+/* What the index says of the key, whether it may be written, and the name that
+ * the new files take. */
 static enum mkv_err look_up(struct mkv_put *p, bool replace)
 {
     struct mkv_index *ix = p->store->index;
-    enum mkv_err err = mkv_index_get(ix, key_of(p), &p->old, NULL, NULL);
+    enum mkv_err err = mkv_index_get(ix, put_key(p), &p->old, NULL, NULL);
+    bool live;
 
     if (err && err != MKV_ENOKEY) return err;
     p->had_old = !err;
-    if (p->had_old && p->old.state == MKV_LIVE && !replace) return MKV_EEXISTS;
-    return mkv_index_next_generation(ix, key_of(p), p->had_old ? &p->old : NULL,
+    live = p->had_old && p->old.state == MKV_LIVE;
+    if (live && !replace) return MKV_EEXISTS;
+    err = p->events->allow ? p->events->allow(live ? &p->old : NULL, p->arg) : MKV_OK;
+    if (err) return err;
+    return mkv_index_next_generation(ix, put_key(p), p->had_old ? &p->old : NULL,
                                      &p->record.generation, NULL, NULL);
 }
 
@@ -600,17 +395,18 @@ static enum mkv_err prepare(struct mkv_put *p, const struct mkv_put_options *opt
     size_t len;
     enum mkv_err err;
 
-    mkv_md5(key_of(p), p->md5);
-    if (!keylock_take(&p->store->locks, &p->lock, key_of(p), p->md5)) return MKV_EBUSY;
+    mkv_md5(put_key(p), p->md5);
+    if (!keylock_take(&p->store->locks, &p->lock, put_key(p), p->md5)) return MKV_EBUSY;
     err = look_up(p, opt->replace);
     if (!err) err = choose_candidates(p);
-    if (!err && p->store->cfg->md5sum) err = mkv_digest_new_md5(&p->digest);
+    if (!err && (opt->md5 || p->store->cfg->md5sum)) err = mkv_digest_new_md5(&p->digest);
+    if (!err && opt->fields) err = store_take_fields(&p->record, opt->fields);
     if (err) return err;
     p->record.mtime = p->mark.mtime = mkv_loop_wall(p->store->loop);
     p->record.size = 0;
     p->mark.state = MKV_WRITING;
     p->mark.generation = p->record.generation;
-    len = mkv_key_path_md5(path, key_of(p), p->md5, p->record.generation);
+    len = mkv_key_path_md5(path, put_key(p), p->md5, p->record.generation);
     fanout_init(&p->fan, p->store, mkv_slice(path, len), opt->length, p->record.mtime, &events, p);
     return mark_more(p) ? MKV_OK : MKV_ETOOFEW;
 }

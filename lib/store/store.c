@@ -206,6 +206,18 @@ void store_place(struct mkv_store *s, struct mkv_slice key, struct mkv_replica *
     for (size_t i = 0; i < s->cfg->nvolumes; i++) ordered[i].volume = s->ids[ordered[i].volume];
 }
 
+enum mkv_err store_take_fields(struct mkv_record *to, const struct mkv_record *from)
+{
+    uint8_t *fields = from->fields_len ? malloc(from->fields_len) : NULL;
+
+    if (from->fields_len && !fields) return MKV_ENOMEM;
+    if (fields) memcpy(fields, from->fields, from->fields_len);
+    free(to->fields);
+    to->fields = fields;
+    to->fields_len = from->fields_len;
+    return MKV_OK;
+}
+
 bool store_same_files(const struct mkv_record *a, const struct mkv_record *b)
 {
     if (a->generation != b->generation || a->nreplicas != b->nreplicas) return false;

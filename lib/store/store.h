@@ -59,6 +59,8 @@ static inline bool store_same_replica(struct mkv_replica a, struct mkv_replica b
 {
     return a.volume == b.volume && a.subvolume == b.subvolume;
 }
+/* Replaces to's typed fields by a copy of from's.  MKV_ENOMEM: to is as it was. */
+enum mkv_err store_take_fields(struct mkv_record *to, const struct mkv_record *from) MKV_MUSTUSE;
 /* Same generation, same replicas in the same order. */
 bool store_same_files(const struct mkv_record *a, const struct mkv_record *b);
 
