@@ -113,8 +113,7 @@ enum s3_error s3_error_of(enum mkv_err err)
 {
     switch (err) {
     case MKV_OK: return S3_OK;
-    case MKV_ENOKEY:
-    case MKV_EGONE: return S3_NO_SUCH_KEY;
+    case MKV_ENOKEY: return S3_NO_SUCH_KEY;
     case MKV_EPROTECTED: return S3_ACCESS_DENIED;
     case MKV_EBUSY: return S3_SLOW_DOWN; /* which clients try again */
     case MKV_EKEYLONG: return S3_KEY_TOO_LONG;
@@ -132,7 +131,7 @@ enum s3_error s3_error_of(enum mkv_err err)
 void s3_reply_failure(struct s3_call *c, enum mkv_err err)
 {
     /* AWS's words where they fit; else ours, which say what is wrong here. */
-    bool ours = err == MKV_EKEYNUL || err == MKV_EKEYUTF8 || err == MKV_EGONE ||
+    bool ours = err == MKV_EKEYNUL || err == MKV_EKEYUTF8 ||
                 err == MKV_EPROTECTED || err == MKV_EBUSY || err == MKV_ENOSPACE ||
                 s3_error_of(err) == S3_INTERNAL_ERROR;
 

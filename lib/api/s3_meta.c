@@ -282,6 +282,13 @@ size_t s3_etag(const struct mkv_record *rec, struct mkv_slice object, char out[S
     return 2 * MKV_MD5_LEN + 2;
 }
 
+void s3_describe(struct s3_described *out, const struct mkv_record *rec, struct mkv_slice object)
+{
+    out->is.etag = mkv_slice(out->etag, s3_etag(rec, object, out->etag));
+    out->is.mtime = rec->mtime;
+    out->is.size = rec->size < 0 ? 0 : (uint64_t)rec->size;
+}
+
 /* ---- checksum: kind, number of parts, bytes -------------------------------------------- */
 
 enum mkv_err s3_meta_set_checksum(struct mkv_record *rec, const struct s3_checksum_value *sum)
@@ -323,6 +330,17 @@ void s3_meta_checksum_headers(const struct mkv_record *rec, struct s3_head *out)
     s3_head_add(out, s3_checksum_header(sum.kind), mkv_slice(text, s3_checksum_text(&sum, text)));
     s3_head_add(out, MKV_SLICE("x-amz-checksum-type"),
                 sum.parts ? MKV_SLICE("COMPOSITE") : MKV_SLICE("FULL_OBJECT"));
+}
+
+void s3_meta_checksum_xml(const struct mkv_record *rec, struct s3_xml *x)
+{
+    struct s3_checksum_value sum;
+    char text[S3_CHECKSUM_TEXT_MAX];
+
+    if (!s3_meta_checksum(rec, &sum)) return;
+    s3_xml_text(x, s3_checksum_element(sum.kind).data,
+                mkv_slice(text, s3_checksum_text(&sum, text)));
+    s3_xml_text(x, "ChecksumType", sum.parts ? MKV_SLICE("COMPOSITE") : MKV_SLICE("FULL_OBJECT"));
 }
 
 /* ---- parts: (count, size)... ------------------------------------------------------------ */

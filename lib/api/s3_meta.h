@@ -5,8 +5,10 @@
 #define MKV_API_S3_META_H
 
 #include "api/s3_checksum.h"
+#include "api/s3_conditions.h"
 #include "api/s3_error.h"
 #include "api/s3_head.h"
+#include "api/s3_xml.h"
 #include "mkv/record.h"
 
 #define S3_PARTS_MAX         10000
@@ -30,11 +32,20 @@ void s3_meta_headers(const struct mkv_record *rec, struct mkv_slice object, stru
 #define S3_ETAG_MAX 40
 size_t s3_etag(const struct mkv_record *rec, struct mkv_slice object, char out[S3_ETAG_MAX]);
 
+/* What conditions compare with. */
+struct s3_described {
+    struct s3_object is; /* etag points into the next */
+    char etag[S3_ETAG_MAX];
+};
+void s3_describe(struct s3_described *out, const struct mkv_record *rec, struct mkv_slice object);
+
 enum mkv_err s3_meta_set_checksum(struct mkv_record *rec,
                                   const struct s3_checksum_value *sum) MKV_MUSTUSE;
 bool s3_meta_checksum(const struct mkv_record *rec, struct s3_checksum_value *out);
 /* x-amz-checksum-... and x-amz-checksum-type, where there is one. */
 void s3_meta_checksum_headers(const struct mkv_record *rec, struct s3_head *out);
+/* <ChecksumCRC32> or another, and <ChecksumType>, likewise. */
+void s3_meta_checksum_xml(const struct mkv_record *rec, struct s3_xml *x);
 
 /* The parts of a multipart upload: their sizes in order, as runs of equal ones. */
 enum mkv_err s3_meta_set_parts(struct mkv_record *rec, const uint64_t *sizes,

@@ -45,17 +45,12 @@ static enum mkv_err on_allow(const struct mkv_record *old, void *arg)
 {
     struct s3_call *c = arg;
     struct put *p = c->state;
-    char etag[S3_ETAG_MAX];
-    struct s3_object object;
+    struct s3_described object;
     enum s3_error err;
 
     if (!p->conditional) return MKV_OK;
-    if (old) {
-        object.etag = mkv_slice(etag, s3_etag(old, c->object, etag));
-        object.mtime = old->mtime;
-        object.size = old->size < 0 ? 0 : (uint64_t)old->size;
-    }
-    err = s3_conditions_write(&p->conditions, old ? &object : NULL);
+    if (old) s3_describe(&object, old, c->object);
+    err = s3_conditions_write(&p->conditions, old ? &object.is : NULL);
     return err ? refuse(p, err, NULL) : MKV_OK;
 }
 

@@ -1,0 +1,335 @@
+/* CopyObject: from the volumes to the volumes, through the master.  Onto itself
+ * only the headers change, and no byte moves. */
+#include "api/s3_bucket.h"
+#include "api/s3_handlers.h"
+#include "api/s3_meta.h"
+#include "api/s3_server.h"
+#include "api/s3_source.h"
+#include "api/s3_wait.h"
+
+#include <stdlib.h>
+
+struct copy {
+    struct s3_source source;
+    struct s3_conditions conditions; /* of the target; valid until the handler returns */
+    bool conditional;
+    struct mkv_record fields;        /* what the target gets */
+    struct s3_sum sum;               /* kind NONE: none is to be taken */
+    struct mkv_read *read;           /* owned until it calls back */
+    struct mkv_put *put;             /* likewise */
+    struct mkv_describe *describe;   /* likewise */
+    struct s3_wait wait;
+    enum s3_error err;               /* the first failure; S3_OK until then */
+    const char *why;
+};
+
+static void clear_copy(struct s3_call *c)
+{
+    struct copy *p = c->state;
+
+    s3_wait_cancel(&p->wait);
+    s3_source_clear(&p->source);
+    mkv_record_clear(&p->fields);
+    s3_sum_clear(&p->sum);
+    free(p);
+}
+
+/* ---- the answer ---------------------------------------------------------------------- */
+
+static void reply_copied(struct s3_call *c, const struct mkv_record *rec)
+{
+    char etag[S3_ETAG_MAX];
+    struct s3_xml x;
+
+    s3_xml_init(&x, 4096);
+    s3_xml_root(&x, "CopyObjectResult");
+    s3_xml_date(&x, "LastModified", rec->mtime);
+    s3_xml_etag(&x, "ETag", mkv_slice(etag, s3_etag(rec, c->object, etag)));
+    s3_meta_checksum_xml(rec, &x);
+    s3_xml_close(&x, "CopyObjectResult");
+    s3_reply_xml(c, 200, NULL, &x);
+}
+
+static void reply_failed(struct s3_call *c, enum mkv_err err)
+{
+    struct copy *p = c->state;
+
+    if (p->err)
+        s3_reply_error(c, p->err, p->why);
+    else
+        s3_reply_failure(c, err);
+}
+
+static enum mkv_err refuse(struct copy *p, enum s3_error err, const char *why)
+{
+    if (!p->err) {
+        p->err = err;
+        p->why = why;
+    }
+    return MKV_ECLIENT;
+}
+
+/* ---- onto itself ------------------------------------------------------------------------ */
+
+static void on_described(enum mkv_err err, void *arg)
+{
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+
+    p->describe = NULL;
+    if (err)
+        s3_reply_failure(c, err);
+    else
+        reply_copied(c, &p->source.rec);
+}
+
+/* What belongs to the bytes stays with them. */
+static enum s3_error keep_of_bytes(struct copy *p)
+{
+    static const unsigned types[] = {MKV_FIELD_MULTIPART_ETAG, MKV_FIELD_CHECKSUMS,
+                                     MKV_FIELD_PART_SIZES};
+    struct mkv_slice value;
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (mkv_record_field(&p->source.rec, types[i], &value) &&
+            mkv_record_set_field(&p->fields, types[i], value))
+            return S3_INTERNAL_ERROR;
+    return S3_OK;
+}
+
+static void describe(void *arg)
+{
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+    const struct mkv_describe_options opt = {.key = c->object,
+                                             .expected = &p->source.rec,
+                                             .fields = &p->fields,
+                                             .mtime = mkv_loop_wall(c->api->loop)};
+    enum mkv_err err =
+        mkv_store_describe(c->api->store, &opt, &p->describe, on_described, c);
+
+    if (!err) {
+        p->source.rec.mtime = opt.mtime; /* as the answer will say */
+        return;
+    }
+    p->describe = NULL;
+    if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, describe, c)) s3_reply_failure(c, err);
+}
+
+/* ---- from one key to another -------------------------------------------------------------- */
+
+static void on_body(struct mkv_bytes piece, void *arg)
+{
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+
+    if (p->sum.kind) s3_sum_add(&p->sum, piece.data, piece.len);
+    mkv_put_body(p->put, piece);
+    if (mkv_put_full(p->put)) mkv_read_pause(p->read, true);
+}
+
+static void on_read(enum mkv_err err, void *arg)
+{
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+
+    p->read = NULL;
+    if (!p->put) return; /* it has failed, and the client has heard */
+    if (err)
+        mkv_put_refuse(p->put, refuse(p, s3_error_of(err), mkv_strerror(err)));
+    else
+        mkv_put_end(p->put);
+}
+
+static void on_ready(void *arg)
+{
+    static const struct mkv_read_events events = {.body = on_body, .done = on_read};
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+    const struct mkv_read_options opt = {
+        .key = p->source.object, .record = &p->source.rec, .length = UINT64_MAX};
+    enum mkv_err err = mkv_store_read(&p->read, c->api->store, &opt, &events, c);
+
+    if (err) mkv_put_refuse(p->put, refuse(p, s3_error_of(err), mkv_strerror(err)));
+}
+
+static void on_drained(void *arg)
+{
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+
+    if (p->read) mkv_read_pause(p->read, false);
+}
+
+static enum mkv_err on_allow(const struct mkv_record *old, void *arg)
+{
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+    struct s3_described object;
+    enum s3_error err;
+
+    if (!p->conditional) return MKV_OK;
+    if (old) s3_describe(&object, old, c->object);
+    err = s3_conditions_write(&p->conditions, old ? &object.is : NULL);
+    return err ? refuse(p, err, NULL) : MKV_OK;
+}
+
+/* The bytes that came must be those that the index knows. */
+static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
+{
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+    const struct mkv_record *source = &p->source.rec;
+    struct s3_checksum_value sum;
+
+    if (s3_is_dying(c->api->s3, c->bucket)) return refuse(p, S3_NO_SUCH_BUCKET, NULL);
+    if ((source->has_md5 && memcmp(stored->md5, source->md5, MKV_MD5_LEN) != 0) ||
+        (source->size >= 0 && stored->size != source->size))
+        return refuse(p, S3_INTERNAL_ERROR, "A replica of the source is damaged.");
+    if (!p->sum.kind) return MKV_OK;
+    s3_sum_final(&p->sum, &sum);
+    return s3_meta_set_checksum(stored, &sum);
+}
+
+static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *arg)
+{
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+
+    p->put = NULL;
+    mkv_read_cancel(p->read);
+    p->read = NULL;
+    if (err)
+        reply_failed(c, err);
+    else
+        reply_copied(c, stored);
+}
+
+static void start_put(void *arg)
+{
+    static const struct mkv_put_events events = {.ready = on_ready,
+                                                 .drained = on_drained,
+                                                 .done = on_stored,
+                                                 .allow = on_allow,
+                                                 .verify = on_verify};
+    struct s3_call *c = arg;
+    struct copy *p = c->state;
+    const struct mkv_put_options opt = {.key = c->object,
+                                        .length = p->source.rec.size,
+                                        .replace = true,
+                                        .allow_empty = true,
+                                        .md5 = true,
+                                        .fields = &p->fields};
+    enum mkv_err err = mkv_put_start(&p->put, c->api->store, &opt, &events, c);
+
+    if (!err) return;
+    p->put = NULL;
+    if (err == MKV_EBUSY && p->conditional)
+        s3_reply_error(c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
+    else if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, start_put, c))
+        reply_failed(c, err);
+}
+
+static void on_gone(struct mkv_request *r, const char *why)
+{
+    struct s3_call *c = r->state;
+    struct copy *p = c->state;
+
+    (void)why;
+    mkv_read_cancel(p->read);
+    p->read = NULL;
+    if (p->put) mkv_put_cancel(p->put);
+    if (p->describe) mkv_describe_forget(p->describe); /* it is done all the same */
+    s3_call_end(c);
+}
+
+/* ---- the beginning ---------------------------------------------------------------------------- */
+
+/* The checksum: the source's own, if it is of the whole and of the kind that is
+ * wanted; else it is taken on the way. */
+static enum s3_error choose_sum(struct copy *p, enum s3_checksum wanted)
+{
+    struct s3_checksum_value has;
+    bool known = s3_meta_checksum(&p->source.rec, &has);
+    enum s3_checksum kind = wanted ? wanted : has.kind;
+
+    if (!kind) return S3_OK; /* has.kind is NONE where none is known */
+    if (known && has.kind == kind && !has.parts)
+        return s3_meta_set_checksum(&p->fields, &has) ? S3_INTERNAL_ERROR : S3_OK;
+    return s3_sum_init(&p->sum, kind) ? S3_INTERNAL_ERROR : S3_OK;
+}
+
+static enum s3_error read_algorithm(struct s3_call *c, enum s3_checksum *kind, const char **why)
+{
+    struct mkv_slice name = s3_header(c, "x-amz-checksum-algorithm");
+
+    *kind = S3_CHECKSUM_NONE;
+    if (!name.data || s3_checksum_by_name(name, kind)) return S3_OK;
+    *why = "x-amz-checksum-algorithm is none that is known here.";
+    return S3_INVALID_REQUEST;
+}
+
+static enum s3_error read_directive(struct s3_call *c, bool *replace, const char **why)
+{
+    struct mkv_slice text = s3_header(c, "x-amz-metadata-directive");
+
+    *replace = mkv_slice_eq(text, MKV_SLICE("REPLACE"));
+    if (!text.data || *replace || mkv_slice_eq(text, MKV_SLICE("COPY"))) return S3_OK;
+    *why = "x-amz-metadata-directive is COPY or REPLACE.";
+    return S3_INVALID_ARGUMENT;
+}
+
+static enum s3_error prepare(struct s3_call *c, bool *onto_itself, const char **why)
+{
+    struct copy *p = c->state;
+    enum s3_checksum wanted;
+    bool replace;
+    enum s3_error err = read_directive(c, &replace, why);
+
+    if (!err) err = read_algorithm(c, &wanted, why);
+    if (!err && !s3_conditions_find(c->r->headers, c->r->nheaders, false, &p->conditions))
+        err = S3_INVALID_REQUEST;
+    if (!err) err = s3_source_find(&p->source, c, why);
+    if (!err) err = s3_bucket_for_write(c->api, c->bucket);
+    if (!err)
+        err = replace ? s3_meta_of_headers(c->r->headers, c->r->nheaders, &p->fields, why)
+                      : s3_meta_copy(&p->source.rec, &p->fields);
+    if (err) return err;
+    p->conditional = p->conditions.if_match.data || p->conditions.if_none_match.data;
+    *onto_itself = mkv_slice_eq(p->source.object, c->object);
+    if (*onto_itself && !replace && !wanted &&
+        !s3_header(c, "x-amz-storage-class").data) {
+        *why = "An object can only be copied onto itself with other metadata: "
+               "x-amz-metadata-directive: REPLACE.";
+        return S3_INVALID_REQUEST;
+    }
+    if (*onto_itself && !wanted) return keep_of_bytes(p);
+    *onto_itself = false; /* for another checksum its bytes have to be read */
+    return choose_sum(p, wanted);
+}
+
+void s3_copy_object(struct s3_call *c)
+{
+    static const struct mkv_request_events events = {.gone = on_gone};
+    struct copy *p = calloc(1, sizeof(*p));
+    enum s3_error err = S3_INTERNAL_ERROR;
+    bool onto_itself = false;
+    const char *why = NULL;
+
+    if (p) {
+        s3_source_init(&p->source);
+        mkv_record_init(&p->fields);
+        c->state = p;
+        c->clear = clear_copy;
+        err = prepare(c, &onto_itself, &why);
+    }
+    if (err) {
+        s3_reply_error(c, err, why);
+        return;
+    }
+    c->r->events = &events;
+    if (onto_itself)
+        describe(c);
+    else
+        start_put(c);
+}

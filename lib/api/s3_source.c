@@ -1,0 +1,53 @@
+#include "api/s3_source.h"
+
+#include "api/s3_bucket.h"
+#include "api/s3_meta.h"
+
+void s3_source_init(struct s3_source *s)
+{
+    mkv_record_init(&s->rec);
+    s->object = mkv_slice(NULL, 0);
+}
+
+void s3_source_clear(struct s3_source *s)
+{
+    mkv_record_clear(&s->rec);
+}
+
+static enum s3_error find_name(struct s3_source *s, const struct s3_call *c,
+                               struct mkv_slice *bucket, const char **why)
+{
+    char decoded[S3_COPY_SOURCE_MAX];
+    struct s3_name name;
+    enum s3_error err = s3_copy_source(s3_header(c, "x-amz-copy-source"), decoded, &name);
+    size_t len;
+
+    if (err == S3_INVALID_ARGUMENT)
+        *why = "x-amz-copy-source must be a bucket and a key, percent-encoded.";
+    if (err) return err;
+    if (!s3_object_key(name.bucket, name.key, s->text, &len)) return S3_KEY_TOO_LONG;
+    s->object = mkv_slice(s->text, len);
+    *bucket = mkv_slice(s->text + 1, name.bucket.len);
+    return S3_OK;
+}
+
+enum s3_error s3_source_find(struct s3_source *s, const struct s3_call *c, const char **why)
+{
+    struct s3_conditions conditions;
+    struct s3_described object;
+    struct mkv_slice bucket;
+    enum s3_error err = find_name(s, c, &bucket, why);
+    enum mkv_err failed;
+
+    if (err) return err;
+    if (!s3_may(c, bucket, S3_WISH_READ)) return S3_ACCESS_DENIED;
+    err = s3_bucket_check(c->api, bucket);
+    if (err) return err;
+    failed = mkv_index_get(mkv_store_index(c->api->store), s->object, &s->rec, NULL, NULL);
+    if (!failed && s->rec.state != MKV_LIVE) failed = MKV_ENOKEY;
+    if (failed) return s3_error_of(failed);
+    if (!s3_conditions_find(c->r->headers, c->r->nheaders, true, &conditions))
+        return S3_INVALID_REQUEST;
+    s3_describe(&object, &s->rec, s->object);
+    return s3_conditions_copy(&conditions, &object.is);
+}
