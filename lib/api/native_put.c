@@ -10,9 +10,8 @@ static void on_ready(void *arg)
     r->transport->read_body(r, true);
 }
 
-static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *arg)
+void native_stored(struct mkv_request *r, enum mkv_err err, const struct mkv_record *stored)
 {
-    struct mkv_request *r = arg;
     char md5[2 * MKV_MD5_LEN + 1];
     const struct mkv_header h = {MKV_SLICE("Content-Md5"), {md5, 2 * MKV_MD5_LEN}};
 
@@ -22,6 +21,11 @@ static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *a
     }
     if (stored->has_md5) mkv_hex(md5, stored->md5, MKV_MD5_LEN);
     r->transport->reply(r, 201, &h, stored->has_md5, mkv_slice(NULL, 0));
+}
+
+static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *arg)
+{
+    native_stored(arg, err, stored);
 }
 
 static void put_body(struct mkv_request *r, struct mkv_bytes piece)

@@ -53,7 +53,10 @@ void mkv_route(struct mkv_request *r, void *arg)
     if (r->has_query) mkv_query_next(&rest, &operation, &value);
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
         if (matches(&routes[i], r, operation)) {
-            routes[i].handler(r, api);
+            if (routes[i].handler == native_put && s3_checks_signatures(api))
+                native_put_signed(r, api, &signature);
+            else
+                routes[i].handler(r, api);
             return;
         }
     native_no_method(r, api);

@@ -27,6 +27,8 @@ void mkv_s3_close(struct mkv_s3 *s3); /* after the store; both: NULL is fine */
  * the log says why. */
 void mkv_s3_reload(struct mkv_s3 *s3);
 
+/* Whether there are -keys. */
+bool s3_checks_signatures(const struct mkv_api *api);
 bool s3_is_s3(const struct mkv_request *r, const struct mkv_api *api);
 /* Answers r, at once or later. */
 void s3_handle(struct mkv_request *r, const struct mkv_api *api);

@@ -10,6 +10,4 @@
 LATER(s3_list_v1)
 LATER(s3_list_v2)
 LATER(s3_list_versions)
-LATER(s3_get_attributes)
 LATER(s3_delete_objects)
-LATER(s3_post_object)

@@ -165,6 +165,11 @@ static bool is_native(const struct mkv_request *r)
     return false;
 }
 
+bool s3_checks_signatures(const struct mkv_api *api)
+{
+    return api->s3->keys != NULL;
+}
+
 bool s3_is_s3(const struct mkv_request *r, const struct mkv_api *api)
 {
     struct s3_sign_request signed_as;

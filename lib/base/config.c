@@ -350,6 +350,23 @@ static bool split_volumes(struct mkv_config *cfg, const char *program)
     }
 }
 
+static bool check_s3(const struct mkv_config *cfg, const char *program)
+{
+    static const char *const redirects[] = {"never", "presigned", "always"};
+
+    if (cfg->s3_port && cfg->s3_port == cfg->port) {
+        fprintf(stderr, "%s: -s3-port %llu is -port, which takes S3 requests too: leave it out\n",
+                program, (unsigned long long)cfg->s3_port);
+        return false;
+    }
+    if (!cfg->s3_redirect) return true; /* another program's flag */
+    for (size_t i = 0; i < sizeof(redirects) / sizeof(redirects[0]); i++)
+        if (strcmp(cfg->s3_redirect, redirects[i]) == 0) return true;
+    fprintf(stderr, "%s: -s3-redirect %s: this flag takes never, presigned or always\n", program,
+            cfg->s3_redirect);
+    return false;
+}
+
 static bool check(struct mkv_config *cfg, const char *program)
 {
     /* Some commands of mkv-index need no index: they ask for -db themselves. */
@@ -378,7 +395,7 @@ static bool check(struct mkv_config *cfg, const char *program)
         return false;
     }
     if (!cfg->min_replicas) cfg->min_replicas = cfg->replicas;
-    return true;
+    return check_s3(cfg, program);
 }
 
 enum mkv_config_result mkv_config_parse(struct mkv_config *cfg, enum mkv_program program, int argc,
