@@ -182,6 +182,8 @@ static void add_index(struct evbuffer *out, struct mkv_index *ix)
                         (unsigned long long)s.writing);
     single(out, "mkv_garbage", "gauge", "Superseded generations waiting to be deleted.",
            s.garbage);
+    single(out, "mkv_buckets", "gauge", "Buckets.", s.buckets);
+    single(out, "mkv_uploads", "gauge", "Unfinished multipart uploads.", s.uploads);
     single(out, "mkv_index_commits_total", "counter", "Commits of the index.", s.commits);
     single(out, "mkv_index_changes_total", "counter", "Changes committed.", s.changes);
     single(out, "mkv_index_failed_commits_total", "counter", "Commits that failed.", s.failed);
