@@ -246,6 +246,32 @@ size_t store_file_path(char out[STORE_PATH_MAX], struct mkv_replica r, struct mk
     return n + key_path.len;
 }
 
+unsigned store_rank(struct mkv_store *s, struct mkv_replica r)
+{
+    struct mkv_volume *v = store_volume(s, r.volume);
+
+    return v ? (unsigned)mkv_volume_state(v) : MKV_VOLUME_DOWN + 1;
+}
+
+void store_order(struct mkv_store *s, const struct mkv_record *rec,
+                 unsigned order[MKV_REPLICAS_MAX])
+{
+    unsigned n = 0;
+
+    for (unsigned rank = MKV_VOLUME_UP; rank <= MKV_VOLUME_DOWN + 1; rank++) {
+        unsigned first = n;
+
+        for (unsigned i = 0; i < rec->nreplicas; i++) {
+            if (store_rank(s, rec->replicas[i]) != rank) continue;
+            order[n] = i;
+            unsigned other = first + store_random(s, n - first + 1);
+            order[n] = order[other];
+            order[other] = i;
+            n++;
+        }
+    }
+}
+
 uint32_t store_random(struct mkv_store *s, uint32_t n)
 {
     s->random ^= s->random << 13;

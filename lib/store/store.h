@@ -67,6 +67,11 @@ bool store_same_files(const struct mkv_record *a, const struct mkv_record *b);
 /* "/svXX/xx/yy/NAME" from the replica and the key's path; returns its length. */
 size_t store_file_path(char out[STORE_PATH_MAX], struct mkv_replica r, struct mkv_slice key_path);
 
+/* How good a replica is to ask, 0 the best: up, suspect, down, unknown server. */
+unsigned store_rank(struct mkv_store *s, struct mkv_replica r);
+/* The indexes of rec's replicas, the best to ask first, random within each rank. */
+void store_order(struct mkv_store *s, const struct mkv_record *rec,
+                 unsigned order[MKV_REPLICAS_MAX]);
 /* Below n, for spreading reads; not for secrets. */
 uint32_t store_random(struct mkv_store *s, uint32_t n);
 
