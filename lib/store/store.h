@@ -72,6 +72,11 @@ unsigned store_rank(struct mkv_store *s, struct mkv_replica r);
 /* The indexes of rec's replicas, the best to ask first, random within each rank. */
 void store_order(struct mkv_store *s, const struct mkv_record *rec,
                  unsigned order[MKV_REPLICAS_MAX]);
+
+/* At start, with index and spool open: removes what no upload of the index names.
+ * Where the index can not be read nothing goes. */
+enum mkv_err store_sweep_spool(struct mkv_store *s) MKV_MUSTUSE;
+
 /* Below n, for spreading reads; not for secrets. */
 uint32_t store_random(struct mkv_store *s, uint32_t n);
 

@@ -22,19 +22,18 @@
 
 /* ---- the disk: these stand before libc's ------------------------------------------ */
 
-static atomic_int held, inside; /* threads stand still in a call; so many do */
+enum { HOLD_WRITE = 1, HOLD_SYNC = 2 };
+
+static atomic_int held, inside; /* in which calls threads stand still; how many do */
 static atomic_int write_error, sync_error;
 
-static inline void pass_gate(void)
+static inline int disk_call(int which, atomic_int *error)
 {
-    atomic_fetch_add(&inside, 1);
-    while (atomic_load(&held)) usleep(200);
-    atomic_fetch_sub(&inside, 1);
-}
-
-static inline int disk_call(atomic_int *error)
-{
-    pass_gate();
+    if (atomic_load(&held) & which) {
+        atomic_fetch_add(&inside, 1);
+        while (atomic_load(&held) & which) usleep(200);
+        atomic_fetch_sub(&inside, 1);
+    }
     errno = atomic_load(error);
     return errno ? -1 : 0;
 }
@@ -47,12 +46,12 @@ ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t at)
     for (int i = 0; i < n; i++)
         for (size_t k = 0; k < iov[i].iov_len; k += 4096) seen = ((const char *)iov[i].iov_base)[k];
     (void)seen;
-    return disk_call(&write_error) ? -1 : syscall(SYS_pwritev, fd, iov, n, at, 0);
+    return disk_call(HOLD_WRITE, &write_error) ? -1 : syscall(SYS_pwritev, fd, iov, n, at, 0);
 }
 
 int fdatasync(int fd)
 {
-    return disk_call(&sync_error) ? -1 : (int)syscall(SYS_fdatasync, fd);
+    return disk_call(HOLD_SYNC, &sync_error) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
 /* ---- the spool ------------------------------------------------------------------------ */
@@ -162,14 +161,14 @@ static inline void wait_for_entries(struct spool_fixture *f, int n)
     assert_int_equal(entries(path_of(f, NULL)), n);
 }
 
-static inline void hold(void)
+static inline void hold(int which)
 {
-    atomic_store(&held, 1);
+    atomic_store(&held, which);
 }
 
-static inline void wait_inside(int n)
+static inline void wait_inside(struct spool_fixture *f, int n)
 {
-    for (int i = 0; i < 20000 && atomic_load(&inside) < n; i++) usleep(500);
+    for (int i = 0; i < 5000 && atomic_load(&inside) < n; i++) turn_for(f, 1);
     assert_int_equal(atomic_load(&inside), n);
 }
 

@@ -132,9 +132,9 @@ static void the_loop_does_not_wait(void **state)
 
     write_file(f, 2, 1, 500000);
     open_feed(&feed, f, 1, 1, 3 * MB);
-    hold();
+    hold(HOLD_WRITE);
     give(&feed);
-    wait_inside(1);
+    wait_inside(f, 1);
     assert_true(mkv_spool_full(feed.file));
     assert_true(feed.given >= SPOOL_AHEAD && feed.given < SPOOL_AHEAD + PIECE);
     expect_file(f, 2, 1, 500000);
@@ -290,15 +290,11 @@ static void cancelled_under_a_thread(void **state)
     struct feed feed;
 
     for (unsigned ended = 0; ended < 2; ended++) {
+        hold(ended ? HOLD_SYNC : HOLD_WRITE);
         open_feed(&feed, f, 1, ended, ended ? 1000 : 2 * MB);
-        if (ended) { /* past its only write, inside fdatasync() */
-            give(&feed);
-            while (!there(f, "1.1~")) mkv_loop_turn(f->loop);
-        }
-        hold();
         give(&feed);
-        if (ended) mkv_loop_turn(f->loop);
-        wait_inside(1);
+        wait_inside(f, 1);
+        assert_int_equal(entries(path_of(f, NULL)), 1);
         mkv_spool_cancel(feed.file);
         let_go();
         wait_for_entries(f, 0);
@@ -476,16 +472,17 @@ static void an_upload_goes_under_its_writes(void **state)
     for (unsigned round = 0; round < 10; round++) {
         for (unsigned i = 0; i < COUNT(feeds); i++) {
             open_feed(&feeds[i], f, i, round, (size_t)i * MB);
-            if (round % 2) hold();
+            if (round % 2) hold(HOLD_WRITE | HOLD_SYNC);
             if (round != 0) give(&feeds[i]);
         }
-        if (round % 2) wait_inside(3);
-        else turn_for(f, round);
-        for (unsigned i = 0; i < COUNT(feeds); i++)
-            if (round % 4 == 1 && i == 0) {
-                mkv_spool_cancel(feeds[i].file);
-                feeds[i].file = NULL;
-            }
+        if (round % 2)
+            wait_inside(f, 3);
+        else
+            turn_for(f, round);
+        if (round % 4 == 1) {
+            mkv_spool_cancel(feeds[0].file);
+            feeds[0].file = NULL;
+        }
         mkv_spool_remove(f->spool, f->id);
         turn_for(f, 2); /* what there is has been removed: then they go on */
         let_go();
