@@ -42,8 +42,8 @@ static int tear_down(void **state)
 static enum mkv_err open_store(struct world *w, enum mkv_program program, const char *spool)
 {
     char db[80];
-    char *argv[] = {"mkv", "-db", db, "-volumes", "127.0.0.1:1", "-replicas", "1", "-db-size", "64M",
-                    "-spool", (char *)spool};
+    char *argv[] = {"mkv", "-db", db, "-volumes", "127.0.0.1:1", "-replicas", "1",
+                    "-db-size", "64M", "-spool", (char *)spool};
 
     snprintf(db, sizeof(db), "%s/db", w->dir);
     mkv_store_close(w->store);
