@@ -17,39 +17,6 @@ struct s3_expiry {
     size_t gone;              /* in this round */
 };
 
-/* ---- the spool, at start ---------------------------------------------------------------- */
-
-struct known {
-    uint8_t (*ids)[MKV_UPLOAD_ID_LEN]; /* owned; in order once all are there */
-    size_t n, size;
-};
-
-static int compare_ids(const void *a, const void *b)
-{
-    return memcmp(a, b, MKV_UPLOAD_ID_LEN);
-}
-
-static bool is_known(const uint8_t id[MKV_UPLOAD_ID_LEN], void *arg)
-{
-    const struct known *k = arg;
-
-    return k->n && bsearch(id, k->ids, k->n, MKV_UPLOAD_ID_LEN, compare_ids);
-}
-
-static enum mkv_err add_known(struct known *k, const uint8_t id[MKV_UPLOAD_ID_LEN])
-{
-    if (k->n == k->size) {
-        size_t size = k->size ? 2 * k->size : 64;
-        void *grown = realloc(k->ids, size * sizeof(*k->ids));
-
-        if (!grown) return MKV_ENOMEM;
-        k->ids = grown;
-        k->size = size;
-    }
-    memcpy(k->ids[k->n++], id, MKV_UPLOAD_ID_LEN);
-    return MKV_OK;
-}
-
 static enum mkv_err find_next(struct s3_expiry *e, bool first)
 {
     struct mkv_upload *u = &e->upload;
@@ -58,29 +25,6 @@ static enum mkv_err find_next(struct s3_expiry *e, bool first)
                                  first ? mkv_slice(NULL, 0) : mkv_slice(u->key, u->key_len),
                                  first ? NULL : u->id, u);
 }
-
-/* What the index does not name can have been left by a crash alone. */
-static enum mkv_err sweep_spool(struct s3_expiry *e)
-{
-    struct known known = {NULL, 0, 0};
-    enum mkv_err err = find_next(e, true);
-    size_t gone;
-
-    for (; !err; err = find_next(e, false)) {
-        err = add_known(&known, e->upload.id);
-        if (err) break;
-    }
-    if (err == MKV_ENOKEY) {
-        err = MKV_OK;
-        if (known.n) qsort(known.ids, known.n, MKV_UPLOAD_ID_LEN, compare_ids);
-        gone = mkv_spool_sweep(mkv_store_spool(e->s3->store), is_known, &known);
-        if (gone) mkv_log_warn("s3: %zu leftovers of uploads went from the spool", gone);
-    }
-    free(known.ids);
-    return err;
-}
-
-/* ---- rounds ------------------------------------------------------------------------------- */
 
 static void wait_for(struct s3_expiry *e, uint64_t ms)
 {
@@ -93,7 +37,7 @@ static void end_round(struct s3_expiry *e)
 {
     uint64_t each = e->s3->cfg->multipart_expiry_ms / 10;
 
-    if (e->gone) mkv_log_info("s3: %zu uploads were older than -multipart-expiry", e->gone);
+    if (e->gone) mkv_log_warn("s3: %zu uploads were older than -multipart-expiry", e->gone);
     e->gone = 0;
     e->upload.key_len = 0;
     wait_for(e, each > S3_EXPIRY_EACH_MS ? S3_EXPIRY_EACH_MS : each < 1000 ? 1000 : each);
@@ -157,18 +101,11 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 enum mkv_err s3_expiry_open(struct s3_expiry **out, struct mkv_s3 *s3)
 {
     struct s3_expiry *e = calloc(1, sizeof(*e));
-    enum mkv_err err;
 
     if (!e) return MKV_ENOMEM;
     e->s3 = s3;
     mkv_record_init(&e->upload.what);
     event_assign(&e->turn, mkv_loop_base(s3->loop), -1, 0, on_turn, e);
-    err = sweep_spool(e);
-    if (err) {
-        s3_expiry_close(e);
-        return err;
-    }
-    e->upload.key_len = 0;
     wait_for(e, 0);
     *out = e;
     return MKV_OK;
