@@ -237,8 +237,9 @@ static void close_all(struct server *s)
     admin_close(s->admin);
     for (int i = 0; i < DOORS; i++)
         http1_server_close(s->doors[i].front);
-    mkv_s3_close(s->s3);
+    mkv_s3_stop(s->s3);
     mkv_store_close(s->store);
+    mkv_s3_close(s->s3);
     mkv_loop_close(s->loop);
 }
 

@@ -110,6 +110,8 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (err) goto out;
     if (found)
         mkv_log_warn("undoing %zu writes that were under way when the server last stopped", found);
+    err = store_sweep_spool(s);
+    if (err) goto out;
     err = sweep_open(&s->sweeper, s);
     if (err) goto out;
     *out = s;
