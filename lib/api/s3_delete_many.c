@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define AT_ONCE        32   /* deletions under way */
-#define SPACE_EACH_SEC 5    /* a client that has waited so long gets white space */
+#define SPACE_EACH_SEC 3    /* a client that has waited so long gets white space */
 #define RESULT_XML_MAX (16 * 1024 * 1024) /* every byte of every key escaped */
 
 /* The declaration goes first, white space may follow it. */

@@ -79,6 +79,8 @@ static void add_front(struct evbuffer *out, const struct mkv_metrics *m)
     single(out, "mkv_puts_repaired_total", "counter",
            "Replicas that failed during a PUT and were made on another volume.",
            m->puts_repaired);
+    single(out, "mkv_reads_resumed_total", "counter",
+           "Values that another replica went on with in the middle.", m->reads_resumed);
     single(out, "mkv_garbage_deleted_total", "counter", "Superseded files deleted.",
            m->garbage_deleted);
     single(out, "mkv_garbage_failed_total", "counter",

@@ -65,7 +65,8 @@ enum mkv_err store_sweep_spool(struct mkv_store *s)
     err = list(s->index, &u);
     if (err) goto out;
     gone = mkv_spool_sweep(s->spool, is_known, &u);
-    if (gone) mkv_log_warn("removed %zu parts and uploads that were left unfinished in the spool", gone);
+    if (gone)
+        mkv_log_warn("removed %zu parts and uploads that were left unfinished in the spool", gone);
 out:
     free(u.ids);
     return err;

@@ -9,8 +9,9 @@
 #include <event2/buffer.h>
 #include <stdlib.h>
 
-#define WRITE_CHUNK (256 * 1024) /* so much gathers before a thread is troubled */
-#define WRITE_LOW   (SPOOL_AHEAD / 2)
+#define WRITE_CHUNK (64 * 1024)       /* so much gathers before a thread is troubled; what
+                                         comes while it writes makes the next job larger */
+#define WRITE_LOW   (SPOOL_AHEAD / 2) /* full until no more than this is unwritten */
 #define WRITE_IOV   64
 
 enum write_step {

@@ -94,6 +94,8 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (!s->ids) goto out;
     err = mkv_blocks_open(&s->blocks);
     if (err) goto out;
+    err = digester_open(&s->digester, loop);
+    if (err) goto out;
     err = probe_open(&s->probes, cfg->probe_ttl_ms);
     if (err) goto out;
     err = mkv_index_open(&s->index, loop, &opt, why, why_size);
@@ -102,10 +104,14 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (err) goto out;
     err = open_spool(s, why, why_size);
     if (err) goto out;
+    err = store_sweep_spool(s);
+    if (err) goto out;
     err = mkv_index_recover(s->index, &found);
     if (err) goto out;
     if (found)
         mkv_log_warn("undoing %zu writes that were under way when the server last stopped", found);
+    err = store_sweep_spool(s);
+    if (err) goto out;
     err = sweep_open(&s->sweeper, s);
     if (err) goto out;
     *out = s;
@@ -130,6 +136,7 @@ void mkv_store_close(struct mkv_store *s)
     mkv_volumes_close(s->volumes);
     mkv_spool_close(s->spool);
     mkv_loop_settle(s->loop);  /* frees what retired */
+    digester_close(s->digester);
     mkv_blocks_close(s->blocks);
     probe_close(s->probes);
     free(s->by_id);
@@ -244,6 +251,32 @@ size_t store_file_path(char out[STORE_PATH_MAX], struct mkv_replica r, struct mk
     memcpy(out + n, key_path.data, key_path.len);
     out[n + key_path.len] = '\0';
     return n + key_path.len;
+}
+
+unsigned store_rank(struct mkv_store *s, struct mkv_replica r)
+{
+    struct mkv_volume *v = store_volume(s, r.volume);
+
+    return v ? (unsigned)mkv_volume_state(v) : MKV_VOLUME_DOWN + 1;
+}
+
+void store_order(struct mkv_store *s, const struct mkv_record *rec,
+                 unsigned order[MKV_REPLICAS_MAX])
+{
+    unsigned n = 0;
+
+    for (unsigned rank = MKV_VOLUME_UP; rank <= MKV_VOLUME_DOWN + 1; rank++) {
+        unsigned first = n;
+
+        for (unsigned i = 0; i < rec->nreplicas; i++) {
+            if (store_rank(s, rec->replicas[i]) != rank) continue;
+            order[n] = i;
+            unsigned other = first + store_random(s, n - first + 1);
+            order[n] = order[other];
+            order[other] = i;
+            n++;
+        }
+    }
 }
 
 uint32_t store_random(struct mkv_store *s, uint32_t n)

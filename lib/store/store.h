@@ -4,6 +4,7 @@
 
 #include "mkv/name.h"
 #include "mkv/store.h"
+#include "net/digester.h"
 #include "net/volume.h"
 #include "store/keylock.h"
 #include "store/probe.h"
@@ -26,6 +27,7 @@ struct mkv_store {
     struct mkv_metrics *metrics;   /* borrowed */
     struct mkv_index *index;       /* owned */
     struct mkv_blocks *blocks;     /* owned */
+    struct digester *digester;     /* owned */
     struct mkv_volumes *volumes;   /* owned */
     struct mkv_spool *spool;       /* owned; NULL but in the server */
     uint32_t *ids;                 /* owned: of cfg->volumes, in that order */
@@ -71,6 +73,11 @@ size_t store_file_path(char out[STORE_PATH_MAX], struct mkv_replica r, struct mk
  * Where the index can not be read nothing goes. */
 enum mkv_err store_sweep_spool(struct mkv_store *s) MKV_MUSTUSE;
 
+/* How good a replica is to ask, 0 the best: up, suspect, down, unknown server. */
+unsigned store_rank(struct mkv_store *s, struct mkv_replica r);
+/* The indexes of rec's replicas, the best to ask first, random within each rank. */
+void store_order(struct mkv_store *s, const struct mkv_record *rec,
+                 unsigned order[MKV_REPLICAS_MAX]);
 /* Below n, for spreading reads; not for secrets. */
 uint32_t store_random(struct mkv_store *s, uint32_t n);
 

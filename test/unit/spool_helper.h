@@ -172,9 +172,11 @@ static inline void wait_inside(struct spool_fixture *f, int n)
     assert_int_equal(atomic_load(&inside), n);
 }
 
+/* Nobody sleeps on into the next hold(). */
 static inline void let_go(void)
 {
     atomic_store(&held, 0);
+    while (atomic_load(&inside)) usleep(200);
 }
 
 /* ---- a file that is fed ------------------------------------------------------------------ */
@@ -254,7 +256,8 @@ static inline enum mkv_err finish_feed(struct feed *feed)
     return feed->err;
 }
 
-static inline void write_file(struct spool_fixture *f, unsigned number, uint64_t serial, size_t size)
+static inline void write_file(struct spool_fixture *f, unsigned number, uint64_t serial,
+                              size_t size)
 {
     struct feed feed;
 
@@ -328,7 +331,8 @@ static inline enum mkv_err finish_take(struct take *take)
     return take->err;
 }
 
-static inline void expect_file(struct spool_fixture *f, unsigned number, uint64_t serial, size_t size)
+static inline void expect_file(struct spool_fixture *f, unsigned number, uint64_t serial,
+                               size_t size)
 {
     struct take take;
 

@@ -67,7 +67,7 @@ static inline int toy_delete(struct toy_volume *v, const char *path)
     return 204;
 }
 
-static inline void on_request(struct evhttp_request *req, void *arg)
+static inline void on_toy_request(struct evhttp_request *req, void *arg)
 {
     struct toy_volume *v = arg;
     const char *path = evhttp_request_get_uri(req);
@@ -95,7 +95,7 @@ static inline void start_volume(struct world *w, struct toy_volume *v)
     v->http = evhttp_new(mkv_loop_base(w->loop));
     evhttp_set_allowed_methods(v->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
                                             EVHTTP_REQ_DELETE);
-    evhttp_set_gencb(v->http, on_request, v);
+    evhttp_set_gencb(v->http, on_toy_request, v);
     bound = evhttp_bind_socket_with_handle(v->http, "127.0.0.1", 0);
     assert_non_null(bound);
     assert_int_equal(

@@ -459,6 +459,8 @@ static void an_upload_goes(void **state)
     wait_for_entries(f, -1);
     if (take.file) finish_take(&take);
     assert_int_equal(take.err, MKV_OK);
+    mkv_spool_close(f->spool); /* with what is left of the second removal */
+    assert_int_equal(open_spool(f), MKV_OK);
     write_file(f, 1, 1, 10); /* makes it anew */
     expect_file(f, 1, 1, 10);
 }
