@@ -44,7 +44,7 @@ def test_objects(s3, client, s3cmd):
     for pattern in (r"File size:\s+5\n", r"MIME type:\s+text/x-cat\n", rf"MD5 sum:\s+{md5(b'a cat')}\n",
                     r"x-amz-meta-colour:\s+black\n", r"x-amz-meta-s3cmd-attrs:.*\bmode:33184\b", r"Location:\s+mkv|ACL:"):
         assert re.search(pattern, info), (pattern, info)
-    s3cmd("get", "s3://photos/a cat+1", "back")
+    s3cmd("get", "--preserve", "s3://photos/a cat+1", "back")
     back = client.work / "back"
     assert (back.read_bytes(), int(back.stat().st_mtime)) == (b"a cat", 1_500_000_000)
     s3cmd("cp", "s3://photos/a cat+1", "s3://photos/copy")
