@@ -154,15 +154,18 @@ enum mkv_err mkv_store_read(struct mkv_read **out, struct mkv_store *store,
 void mkv_read_pause(struct mkv_read *r, bool paused);
 void mkv_read_cancel(struct mkv_read *r); /* no callback; NULL is fine */
 
-/* ---- describe: other headers for a value that stays ---------------------------- */
+/* ---- describe: other headers for a value that stays ----------------------------
+ * In one commit, under the key's lock.  The files stay as they are: what they
+ * show as their time is no longer the record's. */
 struct mkv_describe_options {
     struct mkv_slice key;
-    const struct mkv_record *expected; /* the record that the caller saw: same generation and
+    const struct mkv_record *expected; /* the record that the caller saw: the same value and
                                           state, else MKV_EBUSY                       */
     const struct mkv_record *fields;   /* whose typed fields it gets instead of its own */
     int64_t mtime;                     /* seconds since 1970                          */
 };
-/* Copies everything; runs to its end.  MKV_ENOKEY (not live), MKV_EBUSY at once. */
+/* Copies everything; runs to its end; done may be NULL.  MKV_ENOKEY (not live),
+ * MKV_EBUSY at once. */
 struct mkv_describe;
 enum mkv_err mkv_store_describe(struct mkv_store *store, const struct mkv_describe_options *opt,
                                 struct mkv_describe **out, mkv_done *done, void *arg) MKV_MUSTUSE;

@@ -124,9 +124,6 @@ struct todo {
     size_t blocks;
 };
 
-/* Up to so many streams are faster one after the other. */
-#define FEW 2
-
 static void add_alone(struct todo *t)
 {
     run_one(t->lane->state, t->from, t->blocks);
@@ -148,7 +145,7 @@ static bool advance(struct todo todo[], size_t n)
         active[count++] = &todo[i];
     }
     if (!count) return false;
-    if (count <= FEW) {
+    if (count <= MD5_FEW) {
         for (size_t i = 0; i < count; i++) add_alone(active[i]);
         return true;
     }

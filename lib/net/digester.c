@@ -35,6 +35,7 @@ struct digest_stream {
     struct evbuffer *work;     /* owned: begins with the pieces; as fill */
     struct evbuffer_iovec pieces[PIECES_MAX]; /* what the thread digests */
     size_t npieces;
+    size_t piece, offset;      /* how far the MD5 of them has come */
     struct mkv_chore end;
     const struct digest_events *events;
     void *arg;                 /* the caller's */
@@ -71,50 +72,53 @@ struct share {
     size_t n;
 };
 
-/* How far the MD5 of a stream has come. */
-struct cursor {
-    struct digest_stream *stream;
-    size_t piece, offset;
-};
-
-static size_t piece_left(const struct cursor *c)
+static size_t piece_left(const struct digest_stream *s)
 {
-    return c->stream->pieces[c->piece].iov_len - c->offset;
+    return s->pieces[s->piece].iov_len - s->offset;
 }
 
-static void move_on(struct cursor *c, size_t len)
+static void move_on(struct digest_stream *s, size_t len)
 {
-    c->offset += len;
-    if (piece_left(c)) return;
-    c->piece++;
-    c->offset = 0;
+    s->offset += len;
+    if (piece_left(s)) return;
+    s->piece++;
+    s->offset = 0;
 }
 
-/* Equally much of each stream at a time, as long as it has any. */
-static void take_md5s(const struct share *share)
+static bool is_over(const struct digest_stream *s)
 {
-    struct cursor cursors[MD5_LANES];
-    struct md5_lane *lanes[MD5_LANES];
-    struct mkv_slice slices[MD5_LANES];
-    size_t n = 0, least;
+    return s->piece == s->npieces;
+}
 
-    for (size_t i = 0; i < share->n; i++)
-        if (share->streams[i]->md5) cursors[n++] = (struct cursor){share->streams[i], 0, 0};
-    while (n) {
-        least = SIZE_MAX;
+/* Of all its pieces. */
+static size_t left(const struct digest_stream *s)
+{
+    size_t sum = 0;
+
+    for (size_t i = s->piece; i < s->npieces; i++) sum += s->pieces[i].iov_len;
+    return sum - s->offset;
+}
+
+/* So many bytes of each stream.  As much at a time as all have in one piece. */
+static void take_md5s(struct digest_stream *const *streams, size_t n, size_t len)
+{
+    struct md5_lane *lanes[MD5_LANES] = {NULL};
+    struct mkv_slice slices[MD5_LANES] = {{NULL, 0}};
+
+    while (len) {
+        size_t least = len;
+
         for (size_t i = 0; i < n; i++)
-            if (piece_left(&cursors[i]) < least) least = piece_left(&cursors[i]);
+            if (piece_left(streams[i]) < least) least = piece_left(streams[i]);
         for (size_t i = 0; i < n; i++) {
-            const struct evbuffer_iovec *v = &cursors[i].stream->pieces[cursors[i].piece];
+            const char *data = streams[i]->pieces[streams[i]->piece].iov_base;
 
-            lanes[i] = &cursors[i].stream->lane;
-            slices[i] = mkv_slice((const char *)v->iov_base + cursors[i].offset, least);
+            lanes[i] = &streams[i]->lane;
+            slices[i] = mkv_slice(data + streams[i]->offset, least);
         }
         md5_lanes_add(lanes, slices, n);
-        for (size_t i = n; i-- > 0;) {
-            move_on(&cursors[i], least);
-            if (cursors[i].piece == cursors[i].stream->npieces) cursors[i] = cursors[--n];
-        }
+        for (size_t i = 0; i < n; i++) move_on(streams[i], least);
+        len -= least;
     }
 }
 
@@ -125,10 +129,29 @@ static void take_sums(struct digest_stream *s)
             s->sums[sum].add(s->sums[sum].state, s->pieces[i].iov_base, s->pieces[i].iov_len);
 }
 
+/* MD5s side by side go only as far as the shortest: what is left of the others
+ * goes with the next ones. */
 static void digest(const struct share *share)
 {
-    take_md5s(share);
-    for (size_t i = 0; i < share->n; i++) take_sums(share->streams[i]);
+    struct digest_stream *side_by_side[MD5_LANES];
+    size_t n = 0, least = SIZE_MAX;
+
+    for (size_t i = 0; i < share->n; i++) {
+        struct digest_stream *s = share->streams[i];
+
+        if (s->piece == 0 && s->offset == 0) take_sums(s);
+        if (!s->md5)
+            s->piece = s->npieces;
+        else
+            side_by_side[n++] = s;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (n <= MD5_FEW)
+            take_md5s(&side_by_side[i], 1, left(side_by_side[i]));
+        else if (left(side_by_side[i]) < least)
+            least = left(side_by_side[i]);
+    }
+    if (n > MD5_FEW) take_md5s(side_by_side, n, least);
 }
 
 /* ---- the threads ------------------------------------------------------------------- */
@@ -145,6 +168,16 @@ static void take_share(struct digester *d, struct share *share)
         d->urgent -= s->urgent;
         share->streams[share->n++] = s;
     }
+}
+
+/* Under lock. */
+static void put_in_queue(struct digester *d, struct digest_stream *s)
+{
+    if (s->round != d->round) d->active++;
+    s->round = d->round;
+    STAILQ_INSERT_TAIL(&d->queue, s, turn);
+    d->queued++;
+    d->urgent += s->urgent;
 }
 
 /* Under lock: a share of one costs nearly as much as one of eight, so it is
@@ -183,13 +216,21 @@ static void wait_for_work(struct digester *d)
 }
 
 /* Under lock.  The loop is woken once for all that it finds. */
-static void tell_finished(struct digester *d, const struct share *share)
+static void put_back(struct digester *d, const struct share *share)
 {
     const uint64_t one = 1;
     bool sleeping = STAILQ_EMPTY(&d->finished);
 
-    for (size_t i = 0; i < share->n; i++) STAILQ_INSERT_TAIL(&d->finished, share->streams[i], turn);
-    if (sleeping && write(d->wake_fd, &one, sizeof(one)) < 0) {} /* full: it is awake anyway */
+    for (size_t i = 0; i < share->n; i++) {
+        struct digest_stream *s = share->streams[i];
+
+        if (is_over(s))
+            STAILQ_INSERT_TAIL(&d->finished, s, turn);
+        else
+            put_in_queue(d, s);
+    }
+    if (!sleeping || STAILQ_EMPTY(&d->finished)) return;
+    if (write(d->wake_fd, &one, sizeof(one)) < 0) {} /* full: it is awake anyway */
 }
 
 static void *run(void *arg)
@@ -206,7 +247,7 @@ static void *run(void *arg)
         pthread_mutex_unlock(&d->lock);
         digest(&share);
         pthread_mutex_lock(&d->lock);
-        tell_finished(d, &share);
+        put_back(d, &share);
     }
     pthread_mutex_unlock(&d->lock);
     return NULL;
@@ -230,12 +271,8 @@ static void enqueue(struct digest_stream *s)
     struct digester *d = s->digester;
 
     pthread_mutex_lock(&d->lock);
-    if (s->round != d->round) d->active++;
-    s->round = d->round;
     s->urgent = s->step == STREAM_LAST;
-    d->urgent += s->urgent;
-    STAILQ_INSERT_TAIL(&d->queue, s, turn);
-    d->queued++;
+    put_in_queue(d, s);
     wake_thread(d);
     pthread_mutex_unlock(&d->lock);
 }
@@ -249,6 +286,7 @@ static void take_pieces(struct digest_stream *s)
     evbuffer_add_buffer(s->work, s->fill);
     n = evbuffer_peek(s->work, -1, NULL, s->pieces, PIECES_MAX);
     s->npieces = n < PIECES_MAX ? (size_t)n : PIECES_MAX;
+    s->piece = s->offset = 0;
 }
 
 static void hand_over(struct digest_stream *s)
@@ -392,6 +430,7 @@ static enum mkv_err add_short(struct digest_stream *s, struct mkv_bytes bytes)
 {
     s->pieces[0] = (struct evbuffer_iovec){(void *)(uintptr_t)bytes.data, bytes.len};
     s->npieces = 1;
+    s->piece = s->offset = 0;
     digest_here(s);
     s->npieces = 0;
     s->len += bytes.len;

@@ -225,6 +225,13 @@ enum mkv_err store_take_fields(struct mkv_record *to, const struct mkv_record *f
     return MKV_OK;
 }
 
+bool store_same_value(const struct mkv_record *a, const struct mkv_record *b)
+{
+    if (a->generation != b->generation || a->has_md5 != b->has_md5) return false;
+    if (a->size >= 0 && b->size >= 0 && a->size != b->size) return false;
+    return a->has_md5 ? memcmp(a->md5, b->md5, MKV_MD5_LEN) == 0 : a->mtime == b->mtime;
+}
+
 bool store_same_files(const struct mkv_record *a, const struct mkv_record *b)
 {
     if (a->generation != b->generation || a->nreplicas != b->nreplicas) return false;

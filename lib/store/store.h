@@ -63,6 +63,10 @@ static inline bool store_same_replica(struct mkv_replica a, struct mkv_replica b
 }
 /* Replaces to's typed fields by a copy of from's.  MKV_ENOMEM: to is as it was. */
 enum mkv_err store_take_fields(struct mkv_record *to, const struct mkv_record *from) MKV_MUSTUSE;
+/* Whether both speak of one value, whatever they say of its replicas, fields and
+ * state.  A name is used again once its key is gone: without an MD5 the time tells
+ * the values apart. */
+bool store_same_value(const struct mkv_record *a, const struct mkv_record *b);
 /* Same generation, same replicas in the same order. */
 bool store_same_files(const struct mkv_record *a, const struct mkv_record *b);
 

@@ -36,16 +36,29 @@ static void tokens(void **state)
 
 static void no_tokens(void **state)
 {
-    static const char *const bad[] = {"",     "A",    "AQ",     "AQ==",   "AmE",     "AWE=",
-                                      "AWF",  "AW E", "AWE\n",  "a/b",    "AW+/",    "=",
-                                      "====", "AWE*", "key-12", "AWE=====", "\xff\xff\xff\xff"};
+    static const char *const bad[] = {"",
+                                      "A",
+                                      "AQ",
+                                      "AQ==",
+                                      "AmE",
+                                      "AWE=",
+                                      "AWF",
+                                      "AW E",
+                                      "AWE\n",
+                                      "a/b",
+                                      "AW+/",
+                                      "=",
+                                      "====",
+                                      "AWE*",
+                                      "key-12",
+                                      "AWE=====",
+                                      "\xff\xff\xff\xff"};
     char longest[S3_LIST_TOKEN_MAX + 4], back[MKV_KEY_MAX], position[MKV_KEY_MAX] = {0};
     size_t len;
 
     (void)state;
     for (size_t i = 0; i < COUNT(bad); i++)
-        if (s3_list_untoken(mkv_slice_of(bad[i]), back, &len))
-            fail_msg("%s", bad[i]);
+        if (s3_list_untoken(mkv_slice_of(bad[i]), back, &len)) fail_msg("%s", bad[i]);
     len = s3_list_token(mkv_slice(position, sizeof(position)), longest);
     assert_true(s3_list_untoken(mkv_slice(longest, len), back, &len));
     memset(longest + len, 'A', 4);
@@ -65,11 +78,12 @@ static void parameters(void **state)
     assert_true(!q.prefix.len && !q.delimiter.len && !q.marker.len && !q.from.len && !q.url);
     s3_list_query_clear(&q);
 
-    assert_int_equal(s3_list_query_parse(&q, S3_LIST_V1,
-                                         MKV_SLICE("prefix=a%2Fb+c&delimiter=%2F%00&marker=m&start-"
-                                                   "after=s&max-keys=7&encoding-type=url&prefix=z&other"),
-                                         &why),
-                     S3_OK);
+    assert_int_equal(
+        s3_list_query_parse(&q, S3_LIST_V1,
+                            MKV_SLICE("prefix=a%2Fb+c&delimiter=%2F%00&marker=m&start-"
+                                      "after=s&max-keys=7&encoding-type=url&prefix=z&other"),
+                            &why),
+        S3_OK);
     assert_slice(q.prefix, MKV_SLICE("a/b c"));
     assert_slice(q.delimiter, MKV_SLICE("/\0"));
     assert_slice(q.marker, MKV_SLICE("m"));
@@ -99,15 +113,15 @@ static void bad_parameters(void **state)
         enum s3_list_kind kind;
         const char *query;
     } rows[] = {
-        {S3_LIST_V1,       "max-keys=-1"                 },
-        {S3_LIST_V1,       "max-keys=1%20"               },
-        {S3_LIST_V1,       "max-keys=2147483648"         },
-        {S3_LIST_V1,       "encoding-type=x"             },
-        {S3_LIST_V1,       "prefix=%"                    },
-        {S3_LIST_V2,       "list-type=1"                 },
-        {S3_LIST_V2,       "continuation-token"          },
-        {S3_LIST_V2,       "continuation-token=AQ"       },
-        {S3_LIST_VERSIONS, "version-id-marker=null"      },
+        {S3_LIST_V1,       "max-keys=-1"                     },
+        {S3_LIST_V1,       "max-keys=1%20"                   },
+        {S3_LIST_V1,       "max-keys=2147483648"             },
+        {S3_LIST_V1,       "encoding-type=x"                 },
+        {S3_LIST_V1,       "prefix=%"                        },
+        {S3_LIST_V2,       "list-type=1"                     },
+        {S3_LIST_V2,       "continuation-token"              },
+        {S3_LIST_V2,       "continuation-token=AQ"           },
+        {S3_LIST_VERSIONS, "version-id-marker=null"          },
         {S3_LIST_VERSIONS, "key-marker=a&version-id-marker=1"},
     };
     struct s3_list_query q;
@@ -130,20 +144,20 @@ static void common_prefixes(void **state)
     static const struct {
         const char *prefix, *delimiter, *name, *common; /* common NULL: stands for itself */
     } rows[] = {
-        {"",    "",   "a/b",    NULL  },
-        {"",    "/",  "a",      NULL  },
-        {"",    "/",  "a/",     "a/"  },
-        {"",    "/",  "a/b/c",  "a/"  },
-        {"",    "/",  "/a",     "/"   },
-        {"a/",  "/",  "a/",     NULL  },
-        {"a/",  "/",  "a/b",    NULL  },
-        {"a/",  "/",  "a//b",   "a//" },
-        {"a",   "/",  "a/b",    "a/"  },
-        {"",    "ab", "aab",    "aab" },
-        {"a",   "ab", "abab",   "abab"}, /* not the one that begins within the prefix */
-        {"",    "ab", "aaa",    NULL  },
-        {"",    "ab", "a",      NULL  },
-        {"abc", "c",  "abc",    NULL  },
+        {"",    "",   "a/b",   NULL  },
+        {"",    "/",  "a",     NULL  },
+        {"",    "/",  "a/",    "a/"  },
+        {"",    "/",  "a/b/c", "a/"  },
+        {"",    "/",  "/a",    "/"   },
+        {"a/",  "/",  "a/",    NULL  },
+        {"a/",  "/",  "a/b",   NULL  },
+        {"a/",  "/",  "a//b",  "a//" },
+        {"a",   "/",  "a/b",   "a/"  },
+        {"",    "ab", "aab",   "aab" },
+        {"a",   "ab", "abab",  "abab"}, /* not the one that begins within the prefix */
+        {"",    "ab", "aaa",   NULL  },
+        {"",    "ab", "a",     NULL  },
+        {"abc", "c",  "abc",   NULL  },
     };
 
     (void)state;
@@ -162,8 +176,8 @@ static void common_prefixes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tokens),         cmocka_unit_test(no_tokens),
-        cmocka_unit_test(parameters),     cmocka_unit_test(bad_parameters),
+        cmocka_unit_test(tokens),          cmocka_unit_test(no_tokens),
+        cmocka_unit_test(parameters),      cmocka_unit_test(bad_parameters),
         cmocka_unit_test(common_prefixes),
     };
 
