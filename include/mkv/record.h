@@ -34,7 +34,8 @@ struct mkv_record {
     enum mkv_state state;
     uint64_t generation; /* 0: the file name has no suffix                    */
     int64_t size;        /* bytes; -1: not known (adopted)                    */
-    int64_t mtime;       /* seconds since 1970, as the volumes show it; -1: not known */
+    int64_t mtime;       /* seconds since 1970, as the volumes show it or, where it was
+                            described since, newer; -1: not known             */
     bool has_md5;
     uint8_t md5[MKV_MD5_LEN];
     unsigned nreplicas;

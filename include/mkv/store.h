@@ -105,7 +105,7 @@ enum mkv_err mkv_put_start(struct mkv_put **out, struct mkv_store *store,
                            const struct mkv_put_options *opt, const struct mkv_put_events *events,
                            void *arg) MKV_MUSTUSE;
 void mkv_put_body(struct mkv_put *put, struct mkv_bytes piece); /* after ready */
-bool mkv_put_full(const struct mkv_put *put); /* the slowest replica is far behind: pause */
+bool mkv_put_full(const struct mkv_put *put); /* a replica, or the MD5, is far behind: pause */
 void mkv_put_end(struct mkv_put *put);        /* the whole body has been given */
 /* The client went away: nothing is stored unless the whole body was given, and
  * verify(), if any, has run. */
@@ -154,15 +154,18 @@ enum mkv_err mkv_store_read(struct mkv_read **out, struct mkv_store *store,
 void mkv_read_pause(struct mkv_read *r, bool paused);
 void mkv_read_cancel(struct mkv_read *r); /* no callback; NULL is fine */
 
-/* ---- describe: other headers for a value that stays ---------------------------- */
+/* ---- describe: other headers for a value that stays ----------------------------
+ * In one commit, under the key's lock.  The files stay as they are: what they
+ * show as their time is no longer the record's. */
 struct mkv_describe_options {
     struct mkv_slice key;
-    const struct mkv_record *expected; /* the record that the caller saw: same generation and
+    const struct mkv_record *expected; /* the record that the caller saw: the same value and
                                           state, else MKV_EBUSY                       */
     const struct mkv_record *fields;   /* whose typed fields it gets instead of its own */
     int64_t mtime;                     /* seconds since 1970                          */
 };
-/* Copies everything; runs to its end.  MKV_ENOKEY (not live), MKV_EBUSY at once. */
+/* Copies everything; runs to its end; done may be NULL.  MKV_ENOKEY (not live),
+ * MKV_EBUSY at once. */
 struct mkv_describe;
 enum mkv_err mkv_store_describe(struct mkv_store *store, const struct mkv_describe_options *opt,
                                 struct mkv_describe **out, mkv_done *done, void *arg) MKV_MUSTUSE;

@@ -33,10 +33,9 @@ enum mkv_err mkv_s3_open(struct mkv_s3 **out, struct mkv_loop *loop, struct mkv_
         s3->id_base = (uint64_t)mkv_loop_wall(loop) << 32;
     err = MKV_OK;
     if (cfg->keys) err = read_keys(s3, why, why_size);
+    if (!err && cfg->keys) err = mkv_token_make(&s3->token, cfg->db, why, why_size);
     if (!err && mkv_store_spool(store)) err = s3_expiry_open(&s3->expiry, s3);
     if (err) goto out;
-    if (!cfg->keys)
-        mkv_log_warn("without -keys every request is served, and S3 signatures are not checked");
     *out = s3;
     s3 = NULL;
 out:

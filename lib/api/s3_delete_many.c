@@ -4,18 +4,13 @@
 #include "api/s3_handlers.h"
 #include "api/s3_input.h"
 #include "api/s3_meta.h"
+#include "api/s3_slow.h"
 #include "api/s3_wait.h"
 
-#include <event2/buffer.h>
-#include <event2/event.h>
 #include <stdlib.h>
 
-#define AT_ONCE        32   /* deletions under way */
-#define SPACE_EACH_SEC 5    /* a client that has waited so long gets white space */
+#define AT_ONCE        32                 /* deletions under way */
 #define RESULT_XML_MAX (16 * 1024 * 1024) /* every byte of every key escaped */
-
-/* The declaration goes first, white space may follow it. */
-#define DECLARATION "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 
 struct outcome {
     enum s3_error err; /* S3_OK: it is gone, or never was */
@@ -39,8 +34,7 @@ struct many {
     size_t next;                  /* the key to begin with */
     unsigned under_way;
     struct deletion slots[AT_ONCE];
-    struct event space;
-    bool headed;                  /* the answer has begun */
+    struct s3_slow slow;
 };
 
 static void clear_many(struct s3_call *c)
@@ -51,20 +45,6 @@ static void clear_many(struct s3_call *c)
     s3_body_close(m->body);
     free(m->outcomes);
     free(m);
-}
-
-/* Nothing more happens: what is under way is finished all the same, the rest is
- * not begun. */
-static void end(struct s3_call *c)
-{
-    struct many *m = c->state;
-
-    event_del(&m->space);
-    for (size_t i = 0; i < AT_ONCE; i++) {
-        if (m->slots[i].remove) mkv_remove_forget(m->slots[i].remove);
-        s3_wait_cancel(&m->slots[i].wait);
-    }
-    s3_call_end(c);
 }
 
 /* ---- the answer ------------------------------------------------------------------- */
@@ -83,90 +63,18 @@ static void put_outcome(struct s3_xml *x, const struct s3_body_object *o, const 
     s3_xml_close(x, element);
 }
 
-static void put_result(struct s3_xml *x, const struct many *m)
-{
-    s3_xml_raw(x, MKV_SLICE("<DeleteResult xmlns=\"" S3_XML_NAMESPACE "\">"));
-    for (size_t i = 0; i < m->wanted.n; i++)
-        if (m->outcomes[i].err || !m->wanted.quiet)
-            put_outcome(x, &m->wanted.objects[i], &m->outcomes[i]);
-    s3_xml_close(x, "DeleteResult");
-}
-
-/* A piece of an answer that has begun; false where there is no memory. */
-static bool send_piece(struct s3_call *c, struct mkv_slice bytes)
-{
-    struct evbuffer *out = evbuffer_new();
-    bool ok = out && evbuffer_add(out, bytes.data, bytes.len) == 0;
-
-    if (ok) c->r->transport->body(c->r, out);
-    if (out) evbuffer_free(out);
-    return ok;
-}
-
-static void break_off(struct s3_call *c)
-{
-    c->r->transport->abort(c->r, "no memory for the answer");
-    end(c);
-}
-
-static void send_rest(struct s3_call *c, struct s3_xml *x)
-{
-    size_t len;
-    char *body = s3_xml_take(x, &len);
-
-    if (body && send_piece(c, mkv_slice(body, len))) {
-        c->r->transport->end(c->r);
-        end(c);
-    } else {
-        break_off(c);
-    }
-    free(body);
-}
-
 static void answer(struct s3_call *c)
 {
     struct many *m = c->state;
     struct s3_xml x;
 
-    event_del(&m->space);
     s3_xml_init(&x, RESULT_XML_MAX);
-    if (!m->headed) s3_xml_raw(&x, MKV_SLICE(DECLARATION));
-    put_result(&x, m);
-    if (m->headed)
-        send_rest(c, &x);
-    else
-        s3_reply_xml(c, 200, NULL, &x);
-}
-
-/* ---- patience ------------------------------------------------------------------------ */
-
-static void send_space_later(struct many *m)
-{
-    const struct timeval later = {SPACE_EACH_SEC, 0};
-
-    event_add(&m->space, &later);
-}
-
-/* So that neither the client nor something between takes the connection for dead. */
-static void on_space(evutil_socket_t fd, short what, void *arg)
-{
-    struct s3_call *c = arg;
-    struct many *m = c->state;
-    struct mkv_slice piece = m->headed ? MKV_SLICE(" ") : MKV_SLICE(DECLARATION);
-    struct s3_head h;
-
-    (void)fd;
-    (void)what;
-    if (!m->headed) {
-        s3_head_begin(&h, c);
-        s3_head_add(&h, MKV_SLICE("Content-Type"), MKV_SLICE("application/xml"));
-        c->r->transport->head(c->r, 200, h.h, h.n, MKV_LENGTH_UNKNOWN);
-        m->headed = true;
-    }
-    if (send_piece(c, piece))
-        send_space_later(m);
-    else
-        break_off(c);
+    s3_slow_root(&m->slow, &x, "DeleteResult");
+    for (size_t i = 0; i < m->wanted.n; i++)
+        if (m->outcomes[i].err || !m->wanted.quiet)
+            put_outcome(&x, &m->wanted.objects[i], &m->outcomes[i]);
+    s3_xml_close(&x, "DeleteResult");
+    s3_slow_reply(&m->slow, c, &x);
 }
 
 /* ---- one key -------------------------------------------------------------------------- */
@@ -196,8 +104,7 @@ static enum s3_error look(struct s3_call *c, struct mkv_slice object, struct mkv
     enum s3_error err;
 
     mkv_record_init(&rec);
-    err = s3_error_of(
-        mkv_index_get(mkv_store_index(c->api->store), object, &rec, NULL, NULL));
+    err = s3_error_of(mkv_index_get(mkv_store_index(c->api->store), object, &rec, NULL, NULL));
     if (!err && rec.state != MKV_LIVE) err = S3_NO_SUCH_KEY; /* unlinked: invisible here */
     if (!err && etag.data && !mkv_slice_eq(etag, MKV_SLICE("*")) &&
         !mkv_slice_eq(etag, mkv_slice(is, s3_etag(&rec, object, is))))
@@ -290,7 +197,7 @@ static void begin(struct s3_call *c)
         s3_reply_error(c, S3_INTERNAL_ERROR, NULL);
         return;
     }
-    send_space_later(m);
+    s3_slow_start(&m->slow, c);
     go_on(c);
 }
 
@@ -327,10 +234,19 @@ static void on_body_end(struct mkv_request *r)
         begin(c);
 }
 
+/* What is under way is finished all the same; the rest is not begun. */
 static void on_gone(struct mkv_request *r, const char *why)
 {
+    struct s3_call *c = r->state;
+    struct many *m = c->state;
+
     (void)why;
-    end(r->state);
+    s3_slow_stop(&m->slow);
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        if (m->slots[i].remove) mkv_remove_forget(m->slots[i].remove);
+        s3_wait_cancel(&m->slots[i].wait);
+    }
+    s3_call_end(c);
 }
 
 void s3_delete_objects(struct s3_call *c)
@@ -343,11 +259,9 @@ void s3_delete_objects(struct s3_call *c)
     if (m) {
         c->state = m;
         c->clear = clear_many;
-        event_assign(&m->space, mkv_loop_base(c->api->loop), -1, 0, on_space, c);
         err = s3_body_open(&m->body, S3_BODY_DELETE);
     }
-    if (!err)
-        err = s3_input_init(&m->input, c->r, &c->signature, c->checked, S3_INPUT_MD5_CHECKED);
+    if (!err) err = s3_input_init(&m->input, c->r, &c->signature, c->checked, S3_INPUT_MD5_CHECKED);
     if (err) {
         s3_reply_error(c, err, m ? m->input.why : NULL);
         return;

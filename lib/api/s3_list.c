@@ -22,8 +22,8 @@ struct list {
     char last[MKV_KEY_MAX];           /* of them: where the next page goes on */
     size_t last_len;
     bool last_is_key;
-    bool truncated;                   /* one more follows */
-    enum mkv_err err;                 /* a record that can not be read */
+    bool truncated;   /* one more follows */
+    enum mkv_err err; /* a record that can not be read */
 };
 
 static void clear_list(struct s3_call *c)
@@ -238,8 +238,8 @@ static enum mkv_err walk(struct s3_call *c)
 
     if (!q->max_keys) return MKV_OK;
     if (!s3_object_key(c->bucket, q->prefix, prefix, &len)) return MKV_OK; /* none is so long */
-    return s3_scan_start(&l->scan, c->api, mkv_slice(prefix, len),
-                         native_start(c, q->from, start), q->from.len > 0, visit, on_walked, c);
+    return s3_scan_start(&l->scan, c->api, mkv_slice(prefix, len), native_start(c, q->from, start),
+                         q->from.len > 0, visit, on_walked, c);
 }
 
 static void list(struct s3_call *c, enum s3_list_kind kind)

@@ -126,14 +126,12 @@ static const char *take(struct s3_list_query *q, const struct given *g)
     q->token = g->token;
     q->url = g->encoding.len > 0;
     q->fetch_owner = mkv_slice_ieq(g->owner, MKV_SLICE("true"));
-    if (g->type.data && !mkv_slice_eq(g->type, MKV_SLICE("2")))
-        return "The only list-type is 2.";
+    if (g->type.data && !mkv_slice_eq(g->type, MKV_SLICE("2"))) return "The only list-type is 2.";
     if (q->url && !mkv_slice_eq(g->encoding, MKV_SLICE("url")))
         return "The only encoding-type is url.";
     if (!read_max_keys(g->max_keys, &q->max_keys))
         return "max-keys must be a whole number from 0 to 2147483647.";
-    if (g->version_marker.len && !g->marker.len)
-        return "A version-id-marker needs a key-marker.";
+    if (g->version_marker.len && !g->marker.len) return "A version-id-marker needs a key-marker.";
     if (g->version_marker.len && !mkv_slice_eq(g->version_marker, MKV_SLICE("null")))
         return "The only version is null.";
     if (!g->token.data) return NULL;
@@ -146,7 +144,9 @@ static const char *take(struct s3_list_query *q, const struct given *g)
 enum s3_error s3_list_query_parse(struct s3_list_query *q, enum s3_list_kind kind,
                                   struct mkv_slice query, const char **why)
 {
-    struct given g = {.prefix = {NULL, 0}};
+    struct given g = {
+        .prefix = {NULL, 0}
+    };
 
     memset(q, 0, sizeof(*q));
     q->kind = kind;

@@ -25,14 +25,14 @@ struct s3_list_query {
     struct mkv_slice prefix, delimiter; /* empty: none */
     struct mkv_slice marker;            /* marker, start-after, key-marker; empty: none */
     struct mkv_slice version_marker;
-    struct mkv_slice token;             /* as it was sent; data NULL: none */
-    struct mkv_slice from;              /* the page begins behind this: the marker, or
+    struct mkv_slice token; /* as it was sent; data NULL: none */
+    struct mkv_slice from;  /* the page begins behind this: the marker, or
                                            what the token stands for */
-    unsigned max_keys;                  /* 0 to S3_LIST_PAGE_MAX */
-    bool url;                           /* keys are to be percent-encoded */
+    unsigned max_keys;      /* 0 to S3_LIST_PAGE_MAX */
+    bool url;               /* keys are to be percent-encoded */
     bool fetch_owner;
-    char position[MKV_KEY_MAX];         /* of the token */
-    char *text;                         /* owned: what the slices point into */
+    char position[MKV_KEY_MAX]; /* of the token */
+    char *text;                 /* owned: what the slices point into */
 };
 
 /* query: behind the '?', still encoded; empty is fine.  S3_OK, S3_INVALID_ARGUMENT,

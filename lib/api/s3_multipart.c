@@ -116,15 +116,13 @@ void s3_upload_sum_xml(struct s3_upload_sum sum, struct s3_xml *x)
 
 void s3_upload_owner_xml(const struct s3_call *c, const struct mkv_record *what, struct s3_xml *x)
 {
-    struct mkv_slice who = c->checked ? s3_asker(c) : MKV_SLICE("mkv"), storage_class;
+    struct mkv_slice storage_class;
 
     s3_xml_open(x, "Initiator");
-    s3_xml_text(x, "ID", who);
-    s3_xml_text(x, "DisplayName", who);
+    s3_who_xml(x, c);
     s3_xml_close(x, "Initiator");
     s3_xml_open(x, "Owner");
-    s3_xml_text(x, "ID", who);
-    s3_xml_text(x, "DisplayName", who);
+    s3_who_xml(x, c);
     s3_xml_close(x, "Owner");
     if (!mkv_record_field(what, MKV_FIELD_STORAGE_CLASS, &storage_class))
         storage_class = MKV_SLICE("STANDARD");

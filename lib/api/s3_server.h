@@ -4,6 +4,7 @@
 
 #include "api/s3.h"
 #include "api/s3_call.h"
+#include "index/token.h"
 
 #include <sys/queue.h>
 
@@ -30,6 +31,7 @@ struct mkv_s3 {
     const struct mkv_config *cfg;
     struct s3_keys *keys;         /* owned; NULL without -keys */
     struct s3_key_cache cache;
+    struct mkv_token token;       /* of the jobs; empty without -keys */
     LIST_HEAD(, s3_dying_bucket) dying;
     LIST_HEAD(, s3_ending) endings;
     struct s3_expiry *expiry;     /* owned */

@@ -3,7 +3,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* One 32-bit word of each lane. */
+/* One 32-bit word of each lane.  The steps below work on one of these, or on a
+ * plain uint32_t where only one stream has anything to add. */
 typedef uint32_t words __attribute__((vector_size(4 * MD5_LANES)));
 
 /* abs(sin(i + 1)) * 2^32: RFC 1321, section 3.4. */
@@ -20,13 +21,13 @@ static const uint32_t sines[64] = {
 
 #define ROTATE(x, s)  ((x) << (s) | (x) >> (32 - (s)))
 #define F(b, c, d)    ((d) ^ ((b) & ((c) ^ (d))))
-#define G(b, c, d)    ((c) ^ ((d) & ((b) ^ (c))))
+#define G(b, c, d)    (((c) & ~(d)) + ((b) & (d))) /* no bit twice: b, the newest, waits least */
 #define H(b, c, d)    ((b) ^ (c) ^ (d))
 #define I(b, c, d)    ((c) ^ ((b) | ~(d)))
 
 #define STEP(mix, a, b, c, d, word, i, s)                                                         \
     do {                                                                                          \
-        words sum = (a) + mix(b, c, d) + w[word] + sines[i];                                      \
+        __typeof__(a) sum = (a) + mix(b, c, d) + w[word] + sines[i];                              \
         (a) = (b) + ROTATE(sum, s);                                                               \
     } while (0)
 
@@ -47,6 +48,19 @@ static const uint32_t sines[64] = {
         FOUR(mix, (i) + 12, (first) + 12 * (by), (by), s0, s1, s2, s3);                           \
     } while (0)
 
+/* One block, whose words are w. */
+#define BLOCK(state)                                                                              \
+    do {                                                                                          \
+        ROUND(F, 0, 0, 1, 7, 12, 17, 22);                                                         \
+        ROUND(G, 16, 1, 5, 5, 9, 14, 20);                                                         \
+        ROUND(H, 32, 5, 3, 4, 11, 16, 23);                                                        \
+        ROUND(I, 48, 0, 7, 6, 10, 15, 21);                                                        \
+        (state)[0] = a += (state)[0];                                                             \
+        (state)[1] = b += (state)[1];                                                             \
+        (state)[2] = c += (state)[2];                                                             \
+        (state)[3] = d += (state)[3];                                                             \
+    } while (0)
+
 static inline uint32_t little_endian(const uint8_t *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -56,20 +70,13 @@ static inline uint32_t little_endian(const uint8_t *p)
 static inline __attribute__((always_inline)) void
 add_blocks(words state[4], const uint8_t *const from[MD5_LANES], size_t blocks)
 {
-    for (size_t n = 0; n < blocks; n++) {
-        words a = state[0], b = state[1], c = state[2], d = state[3], w[16];
+    words a = state[0], b = state[1], c = state[2], d = state[3], w[16];
 
+    for (size_t n = 0; n < blocks; n++) {
         for (size_t i = 0; i < 16; i++)
             for (size_t lane = 0; lane < MD5_LANES; lane++)
                 w[i][lane] = little_endian(from[lane] + n * MD5_BLOCK + 4 * i);
-        ROUND(F, 0, 0, 1, 7, 12, 17, 22);
-        ROUND(G, 16, 1, 5, 5, 9, 14, 20);
-        ROUND(H, 32, 5, 3, 4, 11, 16, 23);
-        ROUND(I, 48, 0, 7, 6, 10, 15, 21);
-        state[0] += a;
-        state[1] += b;
-        state[2] += c;
-        state[3] += d;
+        BLOCK(state);
     }
 }
 
@@ -97,6 +104,17 @@ static void run(words state[4], const uint8_t *const from[MD5_LANES], size_t blo
     add_blocks_anywhere(state, from, blocks);
 }
 
+/* One stream: eight lanes for it alone would take more than twice as long. */
+static void run_one(uint32_t state[4], const uint8_t *from, size_t blocks)
+{
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3], w[16];
+
+    for (size_t n = 0; n < blocks; n++) {
+        for (size_t i = 0; i < 16; i++) w[i] = little_endian(from + n * MD5_BLOCK + 4 * i);
+        BLOCK(state);
+    }
+}
+
 /* ---- streams --------------------------------------------------------------------- */
 
 /* What is still to be added to one lane, in whole blocks. */
@@ -105,6 +123,13 @@ struct todo {
     const uint8_t *from;
     size_t blocks;
 };
+
+static void add_alone(struct todo *t)
+{
+    run_one(t->lane->state, t->from, t->blocks);
+    t->from += t->blocks * MD5_BLOCK;
+    t->blocks = 0;
+}
 
 /* As many blocks as the shortest that has any has; false where none has. */
 static bool advance(struct todo todo[], size_t n)
@@ -120,6 +145,10 @@ static bool advance(struct todo todo[], size_t n)
         active[count++] = &todo[i];
     }
     if (!count) return false;
+    if (count <= MD5_FEW) {
+        for (size_t i = 0; i < count; i++) add_alone(active[i]);
+        return true;
+    }
     for (size_t lane = 0; lane < MD5_LANES; lane++) { /* the rest repeats the last, for nothing */
         const struct todo *t = active[lane < count ? lane : count - 1];
 

@@ -13,9 +13,9 @@
 #ifndef MKV_JOBS_VERIFY_H
 #define MKV_JOBS_VERIFY_H
 
-#include "jobs/digester.h"
 #include "jobs/job.h"
 #include "mkv/digest.h"
+#include "net/digester.h"
 
 #include <event2/event_struct.h>
 
@@ -90,6 +90,7 @@ struct ask {
     char why[MKV_REPLICAS_MAX][96]; /* SEEN_TROUBLE: what happened                 */
     struct ask_slot slots[MKV_REPLICAS_MAX];
     struct digest_stream *digest; /* owned until it calls back; together           */
+    struct ask_slot *lead;    /* together: whose bytes are digested; NULL: none have come */
     struct mkv_chore end;
     void (*done)(void *arg);
     void *arg;

@@ -1,7 +1,7 @@
 /* Every copy of one value at once: HEAD, or reading it all.
  *
  * Reading together costs one MD5 for all copies: their bytes are compared with
- * those of one of them as they come, and only that one is digested.  The first
+ * each other as they come, and only one copy is digested.  The first
  * difference ends it; who is right is then found by reading apart. */
 #include "jobs/verify.h"
 #include "mkv/name.h"
@@ -72,7 +72,7 @@ static void settle(struct ask_slot *s, enum seen seen, const char *why)
 
 /* ---- together ------------------------------------------------------------------------- */
 
-/* The copies that are being compared; the first of them is digested. */
+/* The copies that are being compared. */
 static unsigned readers(struct ask *a, struct ask_slot *out[MKV_REPLICAS_MAX])
 {
     unsigned n = 0;
@@ -113,7 +113,7 @@ static bool is_all_read(struct ask_slot *const *slots, unsigned n)
     return n > 0;
 }
 
-static void on_digested(const uint8_t md5[MKV_MD5_LEN], void *arg)
+static void on_digested(const uint8_t *md5, void *arg)
 {
     struct ask_slot *slots[MKV_REPLICAS_MAX];
     struct ask *a = arg;
@@ -130,30 +130,43 @@ static void on_digested(const uint8_t md5[MKV_MD5_LEN], void *arg)
     }
 }
 
+/* Who is right is not to be found out together. */
+static void ask_apart(struct ask *a)
+{
+    a->differ = true;
+    end(a);
+}
+
+static bool is_digest_full(const struct ask_slot *s)
+{
+    return s == s->ask->lead && digest_stream_full(s->ask->digest);
+}
+
+static void read_on(struct ask_slot *s)
+{
+    if (!s->paused || evbuffer_get_length(s->ahead) > AHEAD_LOW || is_digest_full(s)) return;
+    s->paused = false;
+    if (s->x) mkv_exchange_pause(s->x, false);
+}
+
 static void compare(struct ask *a)
 {
     struct ask_slot *slots[MKV_REPLICAS_MAX];
     const uint8_t *pieces[MKV_REPLICAS_MAX];
     unsigned n = readers(a, slots);
-    size_t len, taken;
+    size_t len;
 
     for (unsigned i = 0; i < a->n; i++) /* some have not begun: they will be compared too */
         if (slot_of(a, i)->x && !slot_of(a, i)->reads) return;
     do {
         len = n ? next_piece(slots, n, pieces) : 0;
         if (len && !is_equal(pieces, n, len)) {
-            a->differ = true;
-            end(a);
+            ask_apart(a);
             return;
         }
-        taken = len ? digest_stream_add(a->digest, pieces[0], len) : 0;
-        for (unsigned i = 0; i < n; i++) evbuffer_drain(slots[i]->ahead, taken);
-    } while (taken && taken == len);
-    for (unsigned i = 0; i < n; i++)
-        if (slots[i]->paused && evbuffer_get_length(slots[i]->ahead) <= AHEAD_LOW) {
-            slots[i]->paused = false;
-            if (slots[i]->x) mkv_exchange_pause(slots[i]->x, false);
-        }
+        for (unsigned i = 0; i < n; i++) evbuffer_drain(slots[i]->ahead, len);
+    } while (len);
+    for (unsigned i = 0; i < n; i++) read_on(slots[i]);
     if (a->all_read || !is_all_read(slots, n)) return;
     a->all_read = true;
     digest_stream_end(a->digest);
@@ -189,6 +202,19 @@ static void on_head(struct mkv_exchange *x, const struct http1_head *head, void 
     if (a->how == ASK_TOGETHER) compare(a);
 }
 
+/* It could not be read to its end.  Of the leading copy a part has been digested. */
+static void give_up(struct ask_slot *s, const char *why)
+{
+    struct ask *a = s->ask;
+
+    if (s == a->lead) {
+        ask_apart(a);
+        return;
+    }
+    settle(s, SEEN_TROUBLE, why);
+    if (a->how == ASK_TOGETHER) compare(a);
+}
+
 static void on_body(struct mkv_exchange *x, struct mkv_bytes piece, void *arg)
 {
     struct ask_slot *s = arg;
@@ -203,12 +229,12 @@ static void on_body(struct mkv_exchange *x, struct mkv_bytes piece, void *arg)
         mkv_digest_add(s->digest, piece.data, piece.len);
         return;
     }
-    if (mkv_bytes_append(s->ahead, piece)) {
-        settle(s, SEEN_TROUBLE, mkv_strerror(MKV_ENOMEM));
-        compare(a);
+    if (!a->lead) a->lead = s;
+    if (mkv_bytes_append(s->ahead, piece) || (s == a->lead && digest_stream_add(a->digest, piece))) {
+        give_up(s, mkv_strerror(MKV_ENOMEM));
         return;
     }
-    if (evbuffer_get_length(s->ahead) > AHEAD_HIGH) {
+    if (evbuffer_get_length(s->ahead) > AHEAD_HIGH || is_digest_full(s)) {
         s->paused = true;
         mkv_exchange_pause(s->x, true);
     }
@@ -246,14 +272,14 @@ static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *
     }
     if (!err && status == 404) {
         settle(s, SEEN_NO_FILE, "");
-    } else {
-        if (err)
-            snprintf(why, sizeof(why), "%s", mkv_exchange_why(x));
-        else
-            snprintf(why, sizeof(why), "it answered %d", status);
-        settle(s, SEEN_TROUBLE, why);
+        if (a->how == ASK_TOGETHER) compare(a);
+        return;
     }
-    if (a->how == ASK_TOGETHER) compare(a);
+    if (err)
+        snprintf(why, sizeof(why), "%s", mkv_exchange_why(x));
+    else
+        snprintf(why, sizeof(why), "it answered %d", status);
+    give_up(s, why);
 }
 
 /* ---- the beginning ------------------------------------------------------------------------ */
@@ -283,6 +309,7 @@ static const char *begin(struct ask_slot *s, struct mkv_slice key_path)
 void ask_start(struct ask *a, struct verify *v, struct mkv_slice key, const struct mkv_record *rec,
                enum ask_how how, void (*done)(void *arg), void *arg)
 {
+    static const struct digest_options digest_options = {.md5 = true};
     static const struct digest_events digest_events = {.room = on_room, .done = on_digested};
     char path[MKV_PATH_MAX];
     size_t len = mkv_key_path(path, key, rec->generation);
@@ -299,7 +326,8 @@ void ask_start(struct ask *a, struct verify *v, struct mkv_slice key, const stru
     a->done = done;
     a->arg = arg;
     a->waiting = a->n + 1; /* so that it does not end before all have begun */
-    if (how == ASK_TOGETHER && digest_stream_open(&a->digest, v->digester, &digest_events, a))
+    if (how == ASK_TOGETHER &&
+        digest_stream_open(&a->digest, v->digester, &digest_options, &digest_events, a))
         a->how = ASK_APART;
     for (unsigned i = 0; i < a->n; i++) a->slots[i].ask = a;
     for (unsigned i = 0; i < a->n; i++) {

@@ -1,14 +1,14 @@
-/* The spool: files that no upload or part names, and parts without their file.
+/* The spool (mkv/spool.h): files that no upload or part names, and parts without
+ * their file.
  *
  * An upload is in the index before its directory is made and until after the
- * last use of it; a part is there from the moment on in which its file has its
- * name.  So where nobody else is at work, what nothing names is nobody's.
- * Beside a master that holds only for what has not been touched for
- * SPOOL_GRACE_S, and half-written files of uploads are the master's own
- * business.  The files are looked at before the index is. */
+ * last use of it; a part is there soon after its file has got its name.  So where
+ * nobody else is at work, what nothing names is nobody's.  Beside a master only
+ * what has not been touched for SPOOL_GRACE_S is believed to be, and half-written
+ * files of uploads are the master's own business.  The files are looked at before
+ * the index is. */
 #include "jobs/verify.h"
 #include "mkv/log.h"
-#include "mkv/spool.h"
 
 #include <dirent.h>
 #include <event2/event.h>

@@ -90,6 +90,7 @@ struct mkv_exchange_options {
     int64_t body_length;    /* PUT: bytes, or -1: chunked                       */
     const char *date;       /* PUT: the Date header, which nginx makes the file's
                                mtime; NULL: none.  Copied                       */
+    const char *authorization; /* REBALANCE: the value of that header; NULL: none.  Copied */
     uint64_t range_from;    /* GET: from this byte on...                        */
     uint64_t range_length;  /* ...so many; 0: up to the end.  Both 0: all.  A volume that can
                                not do that answers 200 and sends all of it      */

@@ -220,6 +220,8 @@ static enum mkv_err open_all(struct server *s, char *why)
     if (err) return err;
     fprintf(stderr, "mkv-server %s: listening on %s; %zu volumes, %llu replicas; index %s\n",
             MKV_VERSION, address, cfg->nvolumes, (unsigned long long)cfg->replicas, cfg->db);
+    if (!cfg->keys)
+        mkv_log_warn("without -keys every request is served, and S3 signatures are not checked");
     return MKV_OK;
 }
 

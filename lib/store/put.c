@@ -15,7 +15,7 @@ static void destroy(void *arg)
 
     mkv_record_clear(&p->old);
     mkv_record_clear(&p->record);
-    mkv_digest_free(p->digest);
+    digest_stream_cancel(p->digest);
     free(p->candidates);
     free(p);
 }
@@ -159,13 +159,16 @@ static void drained(void *arg)
 {
     struct mkv_put *p = arg;
 
-    if (p->step == PUT_STREAM) p->events->drained(p->arg);
+    if (p->step == PUT_STREAM && !mkv_put_full(p)) p->events->drained(p->arg);
 }
 
 void mkv_put_body(struct mkv_put *p, struct mkv_bytes piece)
 {
     if (p->step != PUT_STREAM) return; /* it has failed; the caller will hear */
-    if (p->digest) mkv_digest_add(p->digest, piece.data, piece.len);
+    if (p->digest && digest_stream_add(p->digest, piece)) {
+        put_fail(p, MKV_ENOMEM);
+        return;
+    }
     p->record.size += (int64_t)piece.len;
     fanout_send(&p->fan, piece);
     if (open_copies(p) == 0) put_fail(p, MKV_ETOOFEW); /* all left before it came */
@@ -173,7 +176,15 @@ void mkv_put_body(struct mkv_put *p, struct mkv_bytes piece)
 
 bool mkv_put_full(const struct mkv_put *p)
 {
-    return p->step == PUT_STREAM && fanout_full(&p->fan);
+    if (p->step != PUT_STREAM) return false;
+    return fanout_full(&p->fan) || (p->digest && digest_stream_full(p->digest));
+}
+
+/* What is awaited in SETTLE comes in any order. */
+static void settled(struct mkv_put *p)
+{
+    if (!p->answered || p->digest) return;
+    put_go(p, p->record.nreplicas < put_wanted(p) ? PUT_REPAIR : PUT_COMMIT);
 }
 
 /* No copy is under way any more, in STREAM because all have failed. */
@@ -184,23 +195,28 @@ static void finished(void *arg)
     for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
         if (p->fan.copies[i].state == COPY_STORED)
             p->record.replicas[p->record.nreplicas++] = p->fan.copies[i].replica;
+    p->answered = true;
     if (p->record.nreplicas == 0)
         put_fail(p, MKV_ETOOFEW);
-    else if (p->record.nreplicas < put_wanted(p))
-        put_go(p, PUT_REPAIR);
     else
-        put_go(p, PUT_COMMIT);
+        settled(p);
+}
+
+static void digested(const uint8_t *md5, void *arg)
+{
+    struct mkv_put *p = arg;
+
+    p->digest = NULL;
+    memcpy(p->record.md5, md5, MKV_MD5_LEN);
+    p->record.has_md5 = true;
+    settled(p);
 }
 
 static void enter_settle(struct mkv_put *p)
 {
     mkv_index_writers(p->store->index, 1); /* it will soon commit */
     p->is_writer = true;
-    if (p->digest) {
-        mkv_digest_final(p->digest, p->record.md5);
-        p->digest = NULL;
-        p->record.has_md5 = true;
-    }
+    if (p->digest) digest_stream_end(p->digest);
     fanout_end(&p->fan);
     if (fanout_count(&p->fan, COPY_READY) == 0) finished(p); /* all have answered already */
 }
@@ -340,6 +356,8 @@ static void drop(struct store_op *op)
 
     p->dropped = true;
     fanout_cancel(&p->fan);
+    digest_stream_cancel(p->digest);
+    p->digest = NULL;
     copy_cancel(p->copy);
     erase_cancel(&p->erase);
     keylock_release(&p->lock);
@@ -391,6 +409,8 @@ static enum mkv_err prepare(struct mkv_put *p, const struct mkv_put_options *opt
 {
     static const struct fanout_events events = {
         .opened = opened, .drained = drained, .finished = finished};
+    static const struct digest_events digest_events = {.room = drained, .done = digested};
+    static const struct digest_options md5 = {.md5 = true};
     char path[MKV_PATH_MAX];
     size_t len;
     enum mkv_err err;
@@ -399,7 +419,8 @@ static enum mkv_err prepare(struct mkv_put *p, const struct mkv_put_options *opt
     if (!keylock_take(&p->store->locks, &p->lock, put_key(p), p->md5)) return MKV_EBUSY;
     err = look_up(p, opt->replace);
     if (!err) err = choose_candidates(p);
-    if (!err && (opt->md5 || p->store->cfg->md5sum)) err = mkv_digest_new_md5(&p->digest);
+    if (!err && (opt->md5 || p->store->cfg->md5sum))
+        err = digest_stream_open(&p->digest, p->store->digester, &md5, &digest_events, p);
     if (!err && opt->fields) err = store_take_fields(&p->record, opt->fields);
     if (err) return err;
     p->record.mtime = p->mark.mtime = mkv_loop_wall(p->store->loop);

@@ -17,7 +17,7 @@ enum put_step {
     PUT_MARK,   /* index: note which volumes may soon hold files of this write   */
     PUT_OPEN,   /* connect to them; who refuses is replaced, with a new mark      */
     PUT_STREAM, /* the body flows to every replica at once                        */
-    PUT_SETTLE, /* body given; each replica still owes us its status              */
+    PUT_SETTLE, /* body given; each replica still owes us its status, a thread the MD5 */
     PUT_REPAIR, /* a replica failed: its copy is made elsewhere, from a good one   */
     PUT_COMMIT, /* index: the key is live, the mark is gone, the old files are garbage */
     PUT_UNDO,   /* delete what was stored                                         */
@@ -46,7 +46,8 @@ struct mkv_put {
     unsigned marked_before;            /* of the mark's replicas: those opened in an earlier round */
     unsigned source;                   /* repair: which good copy is read */
     unsigned bad_sources;              /* ...and how many could not be, for this target */
-    struct mkv_digest *digest;         /* owned; NULL where no MD5 is taken */
+    struct digest_stream *digest;      /* owned until it calls back; NULL: no MD5 to wait for */
+    bool answered;                     /* settle: every copy has its final state */
     struct fanout fan;
     struct copy *copy;                 /* owned until it calls back */
     struct erase erase;

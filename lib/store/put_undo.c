@@ -104,6 +104,8 @@ void put_enter_undo(struct mkv_put *p)
     }
     files.nreplicas = n;
     fanout_cancel(&p->fan);
+    digest_stream_cancel(p->digest);
+    p->digest = NULL;
     copy_cancel(p->copy);
     p->copy = NULL;
     erase_start(&p->erase, p->store, put_key(p), &files, on_erased, p);

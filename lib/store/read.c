@@ -77,14 +77,6 @@ static void finish(struct mkv_read *r, enum mkv_err err)
 
 /* ---- the record, read again ---------------------------------------------------------- */
 
-/* Without an MD5 the time tells them apart: a name is used again once its key is gone. */
-static bool same_value(const struct mkv_record *a, const struct mkv_record *b)
-{
-    if (a->generation != b->generation || a->has_md5 != b->has_md5) return false;
-    if (a->size >= 0 && b->size >= 0 && a->size != b->size) return false;
-    return a->has_md5 ? memcmp(a->md5, b->md5, MKV_MD5_LEN) == 0 : a->mtime == b->mtime;
-}
-
 /* Before another replica goes on: the files' name must not be another value's. */
 static enum mkv_err check_name(struct mkv_read *r)
 {
@@ -93,7 +85,7 @@ static enum mkv_err check_name(struct mkv_read *r)
 
     mkv_record_init(&now);
     err = mkv_index_get(r->store->index, key_of(r), &now, NULL, NULL);
-    if (!err && now.generation == r->record.generation && !same_value(&now, &r->record))
+    if (!err && now.generation == r->record.generation && !store_same_value(&now, &r->record))
         err = MKV_ECANNOTASK;
     mkv_record_clear(&now);
     return err;
@@ -124,7 +116,7 @@ static enum mkv_err end_round(struct mkv_read *r)
     err = mkv_index_get(r->store->index, key_of(r), &now, NULL, NULL);
     if (!err && now.state != MKV_LIVE) err = MKV_ENOKEY;
     if (err) goto out;
-    same = same_value(&now, &r->record);
+    same = store_same_value(&now, &r->record);
     moved = same && !store_same_files(&now, &r->record);
     again = (moved || r->given > r->given_before) && ++r->rounds < ROUNDS_MAX;
     if (moved) {

@@ -94,6 +94,8 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (!s->ids) goto out;
     err = mkv_blocks_open(&s->blocks);
     if (err) goto out;
+    err = digester_open(&s->digester, loop);
+    if (err) goto out;
     err = probe_open(&s->probes, cfg->probe_ttl_ms);
     if (err) goto out;
     err = mkv_index_open(&s->index, loop, &opt, why, why_size);
@@ -101,6 +103,8 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     err = open_volumes(s, why, why_size);
     if (err) goto out;
     err = open_spool(s, why, why_size);
+    if (err) goto out;
+    err = store_sweep_spool(s);
     if (err) goto out;
     err = mkv_index_recover(s->index, &found);
     if (err) goto out;
@@ -132,6 +136,7 @@ void mkv_store_close(struct mkv_store *s)
     mkv_volumes_close(s->volumes);
     mkv_spool_close(s->spool);
     mkv_loop_settle(s->loop);  /* frees what retired */
+    digester_close(s->digester);
     mkv_blocks_close(s->blocks);
     probe_close(s->probes);
     free(s->by_id);
@@ -218,6 +223,13 @@ enum mkv_err store_take_fields(struct mkv_record *to, const struct mkv_record *f
     to->fields = fields;
     to->fields_len = from->fields_len;
     return MKV_OK;
+}
+
+bool store_same_value(const struct mkv_record *a, const struct mkv_record *b)
+{
+    if (a->generation != b->generation || a->has_md5 != b->has_md5) return false;
+    if (a->size >= 0 && b->size >= 0 && a->size != b->size) return false;
+    return a->has_md5 ? memcmp(a->md5, b->md5, MKV_MD5_LEN) == 0 : a->mtime == b->mtime;
 }
 
 bool store_same_files(const struct mkv_record *a, const struct mkv_record *b)

@@ -1,5 +1,5 @@
 /* test/unit/reading_world.h - a store whose volumes hold one value, and answer as
- * a test has planned: they break off, lie, or are gone. */
+ * a test has planned: they break off, lie, or are gone.  And who reads it. */
 #ifndef READING_WORLD_H
 #define READING_WORLD_H
 
@@ -11,8 +11,9 @@
 #include <signal.h>
 #include <sys/queue.h>
 
-#define SERVERS  3
-#define PLAN_MAX 16
+#define SERVERS    3
+#define PLAN_MAX   16
+#define TO_THE_END UINT64_MAX
 
 enum answer_how {
     GOOD,
@@ -264,6 +265,137 @@ static inline void end_reading(struct reading_world *rw)
         evconnlistener_free(rw->listeners[i]);
     free(rw->value);
     finish(&rw->w); /* which has no volumes of its own */
+}
+
+/* ---- a reader ------------------------------------------------------------------------ */
+
+enum leave { STAYS, LEAVES_AT_OPENED, LEAVES_AT_BODY };
+
+struct reader {
+    struct mkv_read *read;
+    struct evbuffer *got; /* owned */
+    bool inside, paused, pauses_at_opened, pauses_at_body;
+    enum leave leave;
+    unsigned opened, pieces, done;
+    uint64_t size;
+    enum mkv_err err;
+};
+
+static inline void pause_reader(struct reader *r, bool paused)
+{
+    r->paused = paused;
+    r->inside = true;
+    mkv_read_pause(r->read, paused);
+    r->inside = false;
+}
+
+static inline void on_opened(uint64_t size, void *arg)
+{
+    struct reader *r = arg;
+
+    assert_false(r->inside);
+    assert_int_equal(r->opened + r->pieces + r->done, 0);
+    r->opened++;
+    r->size = size;
+    if (r->pauses_at_opened) pause_reader(r, true);
+    if (r->leave == LEAVES_AT_OPENED) mkv_read_cancel(r->read);
+}
+
+static inline void on_body(struct mkv_bytes piece, void *arg)
+{
+    struct reader *r = arg;
+
+    assert_false(r->inside);
+    assert_false(r->paused);
+    assert_int_equal(r->opened, 1);
+    assert_int_equal(r->done, 0);
+    assert_true(piece.len > 0);
+    r->pieces++;
+    assert_int_equal(mkv_bytes_append(r->got, piece), MKV_OK);
+    if (r->pauses_at_body) pause_reader(r, true);
+    if (r->leave == LEAVES_AT_BODY) mkv_read_cancel(r->read);
+}
+
+static inline void on_read(enum mkv_err err, void *arg)
+{
+    struct reader *r = arg;
+
+    assert_false(r->inside);
+    r->done++;
+    r->err = err;
+}
+
+static inline enum mkv_err start_reading(struct reading_world *rw, struct reader *r,
+                                         const struct mkv_record *record, uint64_t first,
+                                         uint64_t length)
+{
+    static const struct mkv_read_events events = {
+        .opened = on_opened, .body = on_body, .done = on_read};
+    const struct mkv_read_options opt = {
+        .key = THE_KEY, .record = record, .first = first, .length = length};
+    enum mkv_err err;
+
+    if (!r->got) r->got = evbuffer_new();
+    assert_non_null(r->got);
+    r->inside = true;
+    err = mkv_store_read(&r->read, rw->w.store, &opt, &events, r);
+    r->inside = false;
+    return err;
+}
+
+static inline void clear_reader(struct reader *r)
+{
+    evbuffer_free(r->got);
+    memset(r, 0, sizeof(*r));
+}
+
+static inline void plan_answers(struct reading_world *rw, const struct answer *answers, unsigned n)
+{
+    memcpy(rw->plan, answers, n * sizeof(answers[0]));
+    rw->nplan = n;
+    rw->forever = false;
+    rw->asked = rw->heads = 0;
+}
+
+static inline void assert_got(struct reading_world *rw, struct reader *r, uint64_t first,
+                              size_t len)
+{
+    assert_int_equal(evbuffer_get_length(r->got), len);
+    if (len && memcmp(evbuffer_pullup(r->got, -1), rw->value + first, len) != 0)
+        fail_msg("other bytes");
+}
+
+/* Reads it to its end, which is a good one. */
+static inline void read_well(struct reading_world *rw, const struct mkv_record *record,
+                             uint64_t first, uint64_t length)
+{
+    uint64_t rest = first < rw->size ? rw->size - first : 0;
+    struct reader r = {.read = NULL};
+
+    assert_int_equal(start_reading(rw, &r, record, first, length), MKV_OK);
+    run_until(&rw->w, r.done);
+    assert_int_equal(r.err, MKV_OK);
+    assert_int_equal(r.opened, 1);
+    assert_int_equal(r.size, rw->size);
+    assert_got(rw, &r, first, (size_t)(length < rest ? length : rest));
+    assert_int_equal(mkv_store_busy(rw->w.store), 0);
+    clear_reader(&r);
+}
+
+/* Reads all of it; how it ends. */
+static inline enum mkv_err read_badly(struct reading_world *rw, const struct mkv_record *record,
+                                      unsigned opened)
+{
+    struct reader r = {.read = NULL};
+    enum mkv_err err;
+
+    assert_int_equal(start_reading(rw, &r, record, 0, TO_THE_END), MKV_OK);
+    run_until(&rw->w, r.done);
+    err = r.err;
+    assert_int_equal(r.opened, opened);
+    assert_int_equal(mkv_store_busy(rw->w.store), 0);
+    clear_reader(&r);
+    return err;
 }
 
 #endif

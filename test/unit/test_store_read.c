@@ -1,137 +1,7 @@
 /* A value read from volumes that break off, lie, or are gone. */
 #include "reading_world.h"
 
-#define TO_THE_END UINT64_MAX
-#define VALUE_LEN  700000 /* several reads of a socket */
-
-/* ---- a reader ------------------------------------------------------------------------ */
-
-enum leave { STAYS, LEAVES_AT_OPENED, LEAVES_AT_BODY };
-
-struct reader {
-    struct mkv_read *read;
-    struct evbuffer *got; /* owned */
-    bool inside, paused, pauses_at_opened, pauses_at_body;
-    enum leave leave;
-    unsigned opened, pieces, done;
-    uint64_t size;
-    enum mkv_err err;
-};
-
-static void pause_reader(struct reader *r, bool paused)
-{
-    r->paused = paused;
-    r->inside = true;
-    mkv_read_pause(r->read, paused);
-    r->inside = false;
-}
-
-static void on_opened(uint64_t size, void *arg)
-{
-    struct reader *r = arg;
-
-    assert_false(r->inside);
-    assert_int_equal(r->opened + r->pieces + r->done, 0);
-    r->opened++;
-    r->size = size;
-    if (r->pauses_at_opened) pause_reader(r, true);
-    if (r->leave == LEAVES_AT_OPENED) mkv_read_cancel(r->read);
-}
-
-static void on_body(struct mkv_bytes piece, void *arg)
-{
-    struct reader *r = arg;
-
-    assert_false(r->inside);
-    assert_false(r->paused);
-    assert_int_equal(r->opened, 1);
-    assert_int_equal(r->done, 0);
-    assert_true(piece.len > 0);
-    r->pieces++;
-    assert_int_equal(mkv_bytes_append(r->got, piece), MKV_OK);
-    if (r->pauses_at_body) pause_reader(r, true);
-    if (r->leave == LEAVES_AT_BODY) mkv_read_cancel(r->read);
-}
-
-static void on_read(enum mkv_err err, void *arg)
-{
-    struct reader *r = arg;
-
-    assert_false(r->inside);
-    r->done++;
-    r->err = err;
-}
-
-static enum mkv_err start(struct reading_world *rw, struct reader *r,
-                          const struct mkv_record *record, uint64_t first, uint64_t length)
-{
-    static const struct mkv_read_events events = {
-        .opened = on_opened, .body = on_body, .done = on_read};
-    const struct mkv_read_options opt = {
-        .key = THE_KEY, .record = record, .first = first, .length = length};
-    enum mkv_err err;
-
-    if (!r->got) r->got = evbuffer_new();
-    assert_non_null(r->got);
-    r->inside = true;
-    err = mkv_store_read(&r->read, rw->w.store, &opt, &events, r);
-    r->inside = false;
-    return err;
-}
-
-static void clear(struct reader *r)
-{
-    evbuffer_free(r->got);
-    memset(r, 0, sizeof(*r));
-}
-
-static void plan(struct reading_world *rw, const struct answer *answers, unsigned n)
-{
-    memcpy(rw->plan, answers, n * sizeof(answers[0]));
-    rw->nplan = n;
-    rw->forever = false;
-    rw->asked = rw->heads = 0;
-}
-
-static void assert_got(struct reading_world *rw, struct reader *r, uint64_t first, size_t len)
-{
-    assert_int_equal(evbuffer_get_length(r->got), len);
-    if (len && memcmp(evbuffer_pullup(r->got, -1), rw->value + first, len) != 0)
-        fail_msg("other bytes");
-}
-
-/* Reads it to its end, which is a good one. */
-static void read_well(struct reading_world *rw, const struct mkv_record *record, uint64_t first,
-                      uint64_t length)
-{
-    uint64_t rest = first < rw->size ? rw->size - first : 0;
-    struct reader r = {.read = NULL};
-
-    assert_int_equal(start(rw, &r, record, first, length), MKV_OK);
-    run_until(&rw->w, r.done);
-    assert_int_equal(r.err, MKV_OK);
-    assert_int_equal(r.opened, 1);
-    assert_int_equal(r.size, rw->size);
-    assert_got(rw, &r, first, (size_t)(length < rest ? length : rest));
-    assert_int_equal(mkv_store_busy(rw->w.store), 0);
-    clear(&r);
-}
-
-/* Reads all of it; how it ends. */
-static enum mkv_err read_badly(struct reading_world *rw, const struct mkv_record *record,
-                               unsigned opened)
-{
-    struct reader r = {.read = NULL};
-    enum mkv_err err;
-
-    assert_int_equal(start(rw, &r, record, 0, TO_THE_END), MKV_OK);
-    run_until(&rw->w, r.done);
-    err = r.err;
-    assert_int_equal(r.opened, opened);
-    assert_int_equal(mkv_store_busy(rw->w.store), 0);
-    clear(&r);
-    return err;
-}
+#define VALUE_LEN 700000 /* several reads of a socket */
 
 /* ---- whole values, parts --------------------------------------------------------------- */
 
@@ -164,7 +34,7 @@ static void read_parts(struct reading_world *rw, const struct mkv_record *record
 
     for (size_t i = 0; i < COUNT(parts); i++)
         for (size_t h = 0; h < COUNT(hows); h++) {
-            plan(rw, &(struct answer){hows[h], 0}, 1);
+            plan_answers(rw, &(struct answer){hows[h], 0}, 1);
             read_well(rw, record, parts[i].first, parts[i].length);
             assert_int_equal(rw->asked, 1);
         }
@@ -213,13 +83,13 @@ static void what_comes_behind_is_not_waited_for(void **state)
 
     (void)state;
     begin_reading(&rw, VALUE_LEN);
-    plan(&rw, &(struct answer){NO_END, 5000}, 1);
+    plan_answers(&rw, &(struct answer){NO_END, 5000}, 1);
     read_well(&rw, &rw.record, 1000, 4000);
     assert_int_equal(rw.asked, 1);
     unknown = rw.record;
     unknown.size = -1;
     store_record(&rw, &unknown);
-    plan(&rw, &(struct answer){NO_END, 5000}, 1);
+    plan_answers(&rw, &(struct answer){NO_END, 5000}, 1);
     read_well(&rw, &unknown, VALUE_LEN, TO_THE_END);
     assert_int_equal(rw.asked, 1);
     assert_true(time(NULL) - begun < 8);
@@ -270,7 +140,7 @@ static void another_goes_on(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         uint64_t resumed = rw.w.metrics.reads_resumed;
 
-        plan(&rw, &rows[i].answer, 1);
+        plan_answers(&rw, &rows[i].answer, 1);
         read_well(&rw, &rw.record, 100, 200000);
         assert_int_equal(rw.asked, rows[i].answer.how == CHUNKED ? 1 : 2);
         assert_int_equal(rw.w.metrics.reads_resumed - resumed, rows[i].within);
@@ -285,7 +155,7 @@ static void a_whole_value_without_a_length(void **state)
 
     (void)state;
     begin_reading(&rw, VALUE_LEN);
-    plan(&rw, &(struct answer){CHUNKED, 0}, 1);
+    plan_answers(&rw, &(struct answer){CHUNKED, 0}, 1);
     read_well(&rw, &rw.record, 0, TO_THE_END);
     assert_int_equal(rw.asked, 2);
     end_reading(&rw);
@@ -306,7 +176,7 @@ static void another_of_the_same_size(void **state)
     unknown = rw.record;
     unknown.size = -1;
     store_record(&rw, &unknown);
-    plan(&rw, answers, 2);
+    plan_answers(&rw, answers, 2);
     read_well(&rw, &unknown, 0, TO_THE_END);
     assert_int_equal(rw.asked, 3);
     end_reading(&rw);
@@ -327,7 +197,7 @@ static void replicas_are_tried_again_after_progress(void **state)
 
     (void)state;
     begin_reading(&rw, VALUE_LEN);
-    plan(&rw, answers, COUNT(answers));
+    plan_answers(&rw, answers, COUNT(answers));
     read_well(&rw, &rw.record, 0, TO_THE_END);
     assert_int_equal(rw.asked, COUNT(answers));
     end_reading(&rw);
@@ -353,7 +223,7 @@ static void it_ends(void **state)
     (void)state;
     begin_reading(&rw, VALUE_LEN);
     for (size_t i = 0; i < COUNT(rows); i++) {
-        plan(&rw, &rows[i].answer, 1);
+        plan_answers(&rw, &rows[i].answer, 1);
         rw.forever = true;
         assert_int_equal(read_badly(&rw, &rw.record, rows[i].opened), rows[i].err);
         assert_int_equal(rw.asked, rows[i].asked);
@@ -376,7 +246,7 @@ static void not_all_say_that_it_is_gone(void **state)
     (void)state;
     begin_reading(&rw, VALUE_LEN);
     for (size_t i = 0; i < COUNT(rows); i++) {
-        plan(&rw, rows[i].answers, SERVERS);
+        plan_answers(&rw, rows[i].answers, SERVERS);
         assert_int_equal(read_badly(&rw, &rw.record, 0), rows[i].err);
     }
     end_reading(&rw);
@@ -394,9 +264,9 @@ static void no_replica_can_be_tried(void **state)
     for (unsigned i = 0; i < SERVERS; i++)
         nowhere.replicas[i].volume = 9999;
     store_record(&rw, &nowhere);
-    assert_int_equal(start(&rw, &r, &nowhere, 0, TO_THE_END), MKV_ECANNOTASK);
+    assert_int_equal(start_reading(&rw, &r, &nowhere, 0, TO_THE_END), MKV_ECANNOTASK);
     assert_int_equal(mkv_store_busy(rw.w.store), 0);
-    clear(&r);
+    clear_reader(&r);
     end_reading(&rw);
 }
 
@@ -414,12 +284,12 @@ static void gone_meanwhile(void **state)
     changed.state = MKV_UNLINKED;
     store_record(&rw, &changed);
     read_well(&rw, &rw.record, 0, TO_THE_END); /* as long as it is there */
-    plan(&rw, &gone, 1);
+    plan_answers(&rw, &gone, 1);
     rw.forever = true;
     assert_int_equal(read_badly(&rw, &rw.record, 0), MKV_ENOKEY);
 
     store_record(&rw, NULL);
-    plan(&rw, &gone, 1);
+    plan_answers(&rw, &gone, 1);
     rw.forever = true;
     assert_int_equal(read_badly(&rw, &rw.record, 0), MKV_ENOKEY);
     assert_int_equal(rw.asked, 1); /* the name may be a new write's: not asked for again */
@@ -438,16 +308,16 @@ static void replaced_meanwhile(void **state)
     changed.generation = 1;
     changed.size = 5;
     store_record(&rw, &changed);
-    plan(&rw,
-         (struct answer[]){
-             {CUT,    1000},
-             {STATUS, 500 },
-             {CUT,    0   }
+    plan_answers(&rw,
+                 (struct answer[]){
+                     {CUT,    1000},
+                     {STATUS, 500 },
+                     {CUT,    0   }
     },
-         3);
+                 3);
     read_well(&rw, &rw.record, 0, TO_THE_END);
     assert_int_equal(rw.asked, 4);
-    plan(&rw, &(struct answer){STATUS, 404}, 1);
+    plan_answers(&rw, &(struct answer){STATUS, 404}, 1);
     rw.forever = true;
     assert_int_equal(read_badly(&rw, &rw.record, 0), MKV_ECANNOTASK);
     end_reading(&rw);
@@ -464,7 +334,7 @@ static void another_value_under_the_same_name(void **state)
     changed = rw.record;
     changed.mtime++;
     store_record(&rw, &changed);
-    plan(&rw, &(struct answer){CUT, 1000}, 1);
+    plan_answers(&rw, &(struct answer){CUT, 1000}, 1);
     assert_int_equal(read_badly(&rw, &rw.record, 1), MKV_ECANNOTASK);
     assert_int_equal(rw.asked, 1);
 
@@ -472,14 +342,14 @@ static void another_value_under_the_same_name(void **state)
     with_md5.has_md5 = changed.has_md5 = true;
     changed.md5[3] = 1;
     store_record(&rw, &changed);
-    plan(&rw, &(struct answer){CUT, 1000}, 1);
+    plan_answers(&rw, &(struct answer){CUT, 1000}, 1);
     assert_int_equal(read_badly(&rw, &with_md5, 1), MKV_ECANNOTASK);
     assert_int_equal(rw.asked, 1);
 
     changed = with_md5; /* described anew: it is the same value */
     changed.mtime++;
     store_record(&rw, &changed);
-    plan(&rw, &(struct answer){CUT, 1000}, 1);
+    plan_answers(&rw, &(struct answer){CUT, 1000}, 1);
     read_well(&rw, &with_md5, 0, TO_THE_END);
     end_reading(&rw);
 }
@@ -499,7 +369,7 @@ static void moved_meanwhile(void **state)
     changed = rw.record;
     changed.nreplicas = 1;
     store_record(&rw, &changed);
-    plan(&rw, answers, 3);
+    plan_answers(&rw, answers, 3);
     read_well(&rw, &rw.record, 0, TO_THE_END);
     assert_int_equal(rw.asked, 4);
     end_reading(&rw);
@@ -529,8 +399,8 @@ static void a_reader_that_pauses(void **state)
 
     (void)state;
     begin_reading(&rw, VALUE_LEN);
-    plan(&rw, answers, 2); /* others go on while it pauses, too */
-    assert_int_equal(start(&rw, &r, &rw.record, 0, TO_THE_END), MKV_OK);
+    plan_answers(&rw, answers, 2); /* others go on while it pauses, too */
+    assert_int_equal(start_reading(&rw, &r, &rw.record, 0, TO_THE_END), MKV_OK);
     run_until(&rw.w, r.opened);
     turns(&rw, 20);
     assert_int_equal(r.pieces, 0);
@@ -544,7 +414,7 @@ static void a_reader_that_pauses(void **state)
     assert_int_equal(r.err, MKV_OK);
     assert_got(&rw, &r, 0, VALUE_LEN);
     assert_int_equal(rw.asked, 3);
-    clear(&r);
+    clear_reader(&r);
     end_reading(&rw);
 }
 
@@ -556,8 +426,8 @@ static void paused_from_the_beginning(void **state)
 
     (void)state;
     begin_reading(&rw, VALUE_LEN);
-    plan(&rw, &(struct answer){STATUS, 500}, 1);
-    assert_int_equal(start(&rw, &r, &rw.record, 10, 1000), MKV_OK);
+    plan_answers(&rw, &(struct answer){STATUS, 500}, 1);
+    assert_int_equal(start_reading(&rw, &r, &rw.record, 10, 1000), MKV_OK);
     pause_reader(&r, true);
     run_until(&rw.w, r.opened);
     turns(&rw, 20);
@@ -565,7 +435,7 @@ static void paused_from_the_beginning(void **state)
     pause_reader(&r, false);
     run_until(&rw.w, r.done);
     assert_got(&rw, &r, 10, 1000);
-    clear(&r);
+    clear_reader(&r);
     end_reading(&rw);
 }
 
@@ -586,12 +456,12 @@ static void a_reader_that_leaves(void **state)
             for (uint64_t length = 0; length < 20; length += 10) {
                 struct reader r = {.leave = leaves[i]};
 
-                plan(&rw, &answers[a], 1);
-                assert_int_equal(start(&rw, &r, &rw.record, 5, length), MKV_OK);
+                plan_answers(&rw, &answers[a], 1);
+                assert_int_equal(start_reading(&rw, &r, &rw.record, 5, length), MKV_OK);
                 run_until(&rw.w, r.done || mkv_store_busy(rw.w.store) == 0);
                 turns(&rw, 5);
                 assert_int_equal(r.done, length == 0 && leaves[i] == LEAVES_AT_BODY);
-                clear(&r);
+                clear_reader(&r);
             }
     end_reading(&rw);
 }
@@ -603,12 +473,12 @@ static void a_reader_that_leaves_at_once(void **state)
 
     (void)state;
     begin_reading(&rw, VALUE_LEN);
-    assert_int_equal(start(&rw, &r, &rw.record, 0, TO_THE_END), MKV_OK);
+    assert_int_equal(start_reading(&rw, &r, &rw.record, 0, TO_THE_END), MKV_OK);
     mkv_read_cancel(r.read);
     turns(&rw, 20);
     assert_int_equal(r.opened + r.done, 0);
     assert_int_equal(mkv_store_busy(rw.w.store), 0);
-    clear(&r);
+    clear_reader(&r);
     end_reading(&rw);
 }
 
@@ -626,12 +496,12 @@ static void a_store_that_closes(void **state)
         struct reader r = {.pauses_at_body = true};
 
         begin_reading(&rw, VALUE_LEN);
-        plan(&rw, &answers[i], 1);
-        assert_int_equal(start(&rw, &r, &rw.record, 0, TO_THE_END), MKV_OK);
+        plan_answers(&rw, &answers[i], 1);
+        assert_int_equal(start_reading(&rw, &r, &rw.record, 0, TO_THE_END), MKV_OK);
         run_until(&rw.w, answers[i].how == SILENT ? rw.asked : r.pieces);
         end_reading(&rw);
         assert_int_equal(r.done, 0);
-        clear(&r);
+        clear_reader(&r);
     }
 }
 

@@ -1,5 +1,6 @@
 /* The store's spool: where it is, and who has one. */
 #include "mkv/config.h"
+#include "mkv/digest.h"
 #include "mkv/spool.h"
 #include "mkv/store.h"
 
@@ -99,6 +100,77 @@ static void one_that_can_not_be_used(void **state)
     assert_int_equal(open_store(w, MKV_PROGRAM_SERVER, w->elsewhere), MKV_OK);
 }
 
+/* ---- what a start leaves of it ------------------------------------------------------ */
+
+#define UPLOADS 200
+
+static void upload_id(uint8_t id[MKV_UPLOAD_ID_LEN], unsigned i)
+{
+    memset(id, (int)(i * 37 % 251), MKV_UPLOAD_ID_LEN);
+    id[MKV_UPLOAD_ID_LEN - 1] = (uint8_t)i;
+}
+
+static void make_file(const struct world *w, unsigned upload, const char *name)
+{
+    uint8_t id[MKV_UPLOAD_ID_LEN];
+    char hex[2 * MKV_UPLOAD_ID_LEN + 1], path[200];
+    FILE *file;
+
+    upload_id(id, upload);
+    mkv_hex(hex, id, sizeof(id));
+    snprintf(path, sizeof(path), "%s/%s", w->inside, hex);
+    assert_true(mkdir(path, 0700) == 0 || access(path, F_OK) == 0);
+    snprintf(path, sizeof(path), "%s/%s/%s", w->inside, hex, name);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+}
+
+static bool there(const struct world *w, unsigned upload, const char *name)
+{
+    uint8_t id[MKV_UPLOAD_ID_LEN];
+    char hex[2 * MKV_UPLOAD_ID_LEN + 1], path[200];
+
+    upload_id(id, upload);
+    mkv_hex(hex, id, sizeof(id));
+    snprintf(path, sizeof(path), "%s/%s/%s", w->inside, hex, name);
+    return access(path, F_OK) == 0;
+}
+
+static void on_put(enum mkv_err err, void *arg)
+{
+    assert_int_equal(err, MKV_OK);
+    --*(unsigned *)arg;
+}
+
+/* Every other upload is in the index. */
+static void unknown_uploads_go(void **state)
+{
+    struct world *w = *state;
+    unsigned waiting = 0;
+
+    assert_int_equal(open_store(w, MKV_PROGRAM_SERVER, NULL), MKV_OK);
+    for (unsigned i = 0; i < UPLOADS; i++) {
+        struct mkv_upload u = {.key_len = 0};
+
+        make_file(w, i, "1.1");
+        make_file(w, i, "2.1~");
+        if (i % 2) continue;
+        upload_id(u.id, i);
+        u.key_len = (size_t)snprintf(u.key, sizeof(u.key), "/bucket/%u", i % 7);
+        mkv_record_init(&u.what);
+        waiting++;
+        assert_int_equal(
+            mkv_index_upload_put(mkv_store_index(w->store), &u, on_put, &waiting), MKV_OK);
+    }
+    while (waiting) mkv_loop_turn(w->loop);
+    assert_int_equal(open_store(w, MKV_PROGRAM_SERVER, NULL), MKV_OK);
+    for (unsigned i = 0; i < UPLOADS; i++) {
+        assert_int_equal(there(w, i, "1.1"), i % 2 == 0);
+        assert_false(there(w, i, "2.1~"));
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -108,6 +180,7 @@ int main(void)
         TEST(elsewhere_where_wanted),
         TEST(jobs_have_none),
         TEST(one_that_can_not_be_used),
+        TEST(unknown_uploads_go),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

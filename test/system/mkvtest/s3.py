@@ -3,6 +3,7 @@ that see nothing of this machine's configuration, and comparisons."""
 import base64
 import hashlib
 import hmac
+import json
 import os
 import pathlib
 import shutil
@@ -13,7 +14,7 @@ import xml.etree.ElementTree as ET
 import zlib
 from dataclasses import dataclass
 
-from . import http
+from . import http, jobs
 from .cluster import ROOT, SANITIZED, as_bytes
 
 REGION = "mkv"
@@ -271,16 +272,26 @@ class Server:
         assert answer.status == 200, answer
         return name
 
+    def dump(self):
+        """Every bucket and every record of the index, whoever may ask the server for them."""
+        return [json.loads(line) for line in jobs.index(self.master.db, "dump").expect(0).out.splitlines()]
+
     def records(self):
-        """{key: record} as the index has them, whoever may ask the server for them."""
-        from . import jobs
-        import json
-        lines = [json.loads(line) for line in jobs.index(self.master.db, "dump").expect(0).out.splitlines()]
-        return {bytes.fromhex(r["key_hex"]) if "key_hex" in r else as_bytes(r["key"]): r for r in lines}
+        """{key: record} of the keys alone."""
+        return {bytes.fromhex(r["key_hex"]) if "key_hex" in r else as_bytes(r["key"]): r for r in self.dump()
+                if "key" in r or "key_hex" in r}
 
     def state(self):
         """All that the store holds; what a refused request must leave as it is."""
-        return self.records(), self.cluster.files()
+        return self.dump(), self.uploads(), self.spooled(), self.cluster.files()
+
+    def uploads(self):
+        """How many uploads in parts have begun."""
+        return jobs.index(self.master.db, "-json", "stat").expect(0).json["uploads"]
+
+    def spooled(self):
+        """The files in which parts wait."""
+        return sorted(path.name for path in (self.master.db / "spool").rglob("*") if path.is_file())
 
     def end(self):
         for client in self._clients:
