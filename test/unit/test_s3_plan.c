@@ -3,7 +3,7 @@
 
 #include "s3_helper.h"
 
-/* MD5s of "a", "b" and "c", and of all three MD5s in a row. */
+/* MD5s of "a", "b" and "c". */
 #define A "0cc175b9c0f1b6a831c399e269772661"
 #define B "92eb5ffee6ae2fec3ad71c777531578f"
 #define C "4a8a08f09d37b73795649038408b5f33"
