@@ -3,7 +3,8 @@
  *   fill -n 100000 -d DIR/index -v 127.0.0.1:3001,127.0.0.1:3002,127.0.0.1:3003
  *   ... -f DIR/volume1,DIR/volume2,DIR/volume3 -k keys.txt -p paths.txt
  *
- * Writes the keys PREFIX0000000 and so on straight into the index.  With -f the
+ * Writes the keys PREFIX0000000 and so on straight into the index; with -D 1000
+ * PREFIX0000000/0000000 and so on, a thousand in each directory.  With -f the
  * values are written too, where the master would have put them; -k and -p then
  * list, line by line, each key and the path of its file on the first volume.
  * The volumes' directories must be there, and the master must not run. */
@@ -34,6 +35,7 @@
 struct fill {
     const char *db, *prefix;
     uint64_t count;
+    uint64_t directory; /* keys in each; 0: there are none */
     unsigned replicas, subvolumes;
     struct mkv_slice names[VOLUMES_MAX];
     unsigned nvolumes;
@@ -120,15 +122,23 @@ static void add_record(struct fill *f, struct mkv_slice key, const struct mkv_re
     f->queued++;
 }
 
+static struct mkv_slice name_key(const struct fill *f, uint64_t i, char *text, size_t size)
+{
+    unsigned long long number = i;
+    int n = f->directory ? snprintf(text, size, "%s%07llu/%07llu", f->prefix,
+                                    number / f->directory, number % f->directory)
+                         : snprintf(text, size, "%s%07llu", f->prefix, number);
+
+    if (n < 0 || (size_t)n >= size) tool_die("the prefix is too long");
+    return mkv_slice(text, (size_t)n);
+}
+
 static void add_key(struct fill *f, uint64_t i)
 {
     struct mkv_replica placed[VOLUMES_MAX];
     char text[128], name[MKV_PATH_MAX];
-    int n = snprintf(text, sizeof(text), "%s%07llu", f->prefix, (unsigned long long)i);
-    struct mkv_slice key;
+    struct mkv_slice key = name_key(f, i, text, sizeof(text));
 
-    if (n < 0 || (size_t)n >= sizeof(text)) tool_die("the prefix is too long");
-    key = mkv_slice(text, (size_t)n);
     mkv_place(key, f->names, f->nvolumes, f->subvolumes, placed);
     if (f->ndirs) {
         mkv_key_path(name, key, 0);
@@ -198,7 +208,7 @@ static bool parse(struct fill *f, int argc, char **argv)
 {
     int opt;
 
-    while ((opt = getopt(argc, argv, "n:d:v:f:k:p:x:r:S:s:")) != -1) {
+    while ((opt = getopt(argc, argv, "n:d:v:f:k:p:x:D:r:S:s:")) != -1) {
         switch (opt) {
         case 'n': f->count = tool_number("-n", optarg, 10000000); break;
         case 'd': f->db = optarg; break;
@@ -207,6 +217,7 @@ static bool parse(struct fill *f, int argc, char **argv)
         case 'k': f->keys = list_file(optarg); break;
         case 'p': f->paths = list_file(optarg); break;
         case 'x': f->prefix = optarg; break;
+        case 'D': f->directory = tool_number("-D", optarg, 10000000); break;
         case 'r': f->replicas = (unsigned)tool_number("-r", optarg, MKV_REPLICAS_MAX); break;
         case 'S': f->subvolumes = (unsigned)tool_number("-S", optarg, MKV_SUBVOLUMES_MAX); break;
         case 's': f->value_len = tool_number("-s", optarg, VALUE_MAX); break;
@@ -225,8 +236,8 @@ int main(int argc, char **argv)
     if (!parse(&f, argc, argv)) {
         fprintf(stderr,
                 "usage: fill -n COUNT -d INDEX_DIR -v VOLUME,... [-f VOLUME_DIR,... [-k KEYS_FILE] "
-                "[-p PATHS_FILE]]\n            [-x PREFIX] [-r REPLICAS] [-S SUBVOLUMES] "
-                "[-s VALUE_BYTES]\n");
+                "[-p PATHS_FILE]]\n            [-x PREFIX] [-D KEYS_PER_DIRECTORY] [-r REPLICAS] "
+                "[-S SUBVOLUMES] [-s VALUE_BYTES]\n");
         return 2;
     }
     umask(022); /* the volumes' nginx may run as another user */

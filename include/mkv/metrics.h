@@ -38,6 +38,7 @@ struct mkv_metrics {
     uint64_t bad_requests;                     /* closed with 400, 408, 414, 431 */
     uint64_t probe_hits, probe_misses;         /* -probe-ttl cache              */
     uint64_t puts_repaired;                    /* a replica failed and was made anew */
+    uint64_t reads_resumed;                    /* one failed within a value; another went on */
     uint64_t garbage_deleted, garbage_failed;  /* files                         */
 };
 static inline void mkv_metrics_request(struct mkv_metrics *m, enum mkv_method method, int status)

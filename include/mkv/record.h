@@ -34,7 +34,8 @@ struct mkv_record {
     enum mkv_state state;
     uint64_t generation; /* 0: the file name has no suffix                    */
     int64_t size;        /* bytes; -1: not known (adopted)                    */
-    int64_t mtime;       /* seconds since 1970, as the volumes show it; -1: not known */
+    int64_t mtime;       /* seconds since 1970, as the volumes show it or, where it was
+                            described since, newer; -1: not known             */
     bool has_md5;
     uint8_t md5[MKV_MD5_LEN];
     unsigned nreplicas;
@@ -76,6 +77,7 @@ enum mkv_field {
     MKV_FIELD_MULTIPART_ETAG = 9,      /* MD5(MD5s)-N of a multipart upload        */
     MKV_FIELD_CHECKSUMS = 10,          /* which x-amz-checksum-*, of what, and its bytes */
     MKV_FIELD_PART_SIZES = 11,         /* the parts of a multipart upload, in order */
+    MKV_FIELD_UPLOAD_CHECKSUM = 12,    /* of an upload: which checksum its object will get */
     MKV_FIELD_END
 };
 #define MKV_RECORD_FIELDS_MAX (1024 * 1024) /* all together: 10,000 parts with a checksum each */

@@ -27,7 +27,8 @@ struct mkv_bytes;
 #define SPOOL_AHEAD   (1024 * 1024) /* bytes given and not yet written; read and not yet taken */
 #define SPOOL_THREADS 4
 
-/* The directory is made if absent.  On an error why names it and says what to do. */
+/* The directory is made if absent, and locked.  On an error why names it and says
+ * what to do; MKV_ELOCKED: another server uses it. */
 enum mkv_err mkv_spool_open(struct mkv_spool **out, struct mkv_loop *loop, const char *dir,
                             char *why, size_t why_size) MKV_MUSTUSE;
 /* Waits for what the threads are doing; calls nobody back.  NULL is fine. */
@@ -36,14 +37,16 @@ void mkv_spool_close(struct mkv_spool *s);
 struct mkv_spool_name {
     const uint8_t *id; /* MKV_UPLOAD_ID_LEN bytes */
     unsigned number;
-    uint64_t serial;
+    uint64_t serial; /* never given twice: no two writes share a file */
 };
 
 /* ---- writing ---- */
 struct mkv_spool_write_events {
     void (*drained)(void *arg); /* mkv_spool_full() was true and no longer is */
     /* MKV_OK: the file is whole, has its name, and is on disk.  MKV_ENOSPACE,
-     * MKV_EIO: nothing is left of it.  The file is gone from here on. */
+     * MKV_EIO, MKV_ENOMEM, also before mkv_spool_end(): nothing is left of it.
+     * MKV_ENOKEY: nor of its upload, which was removed meanwhile.  The file is
+     * gone from here on. */
     void (*done)(enum mkv_err err, void *arg);
 };
 enum mkv_err mkv_spool_write(struct mkv_spool_file **out, struct mkv_spool *s,
@@ -69,8 +72,11 @@ void mkv_spool_pause(struct mkv_spool_file *f, bool paused);
 void mkv_spool_cancel(struct mkv_spool_file *f);
 
 /* ---- removing ---- */
-/* The upload's directory with all in it, in the background; what fails is logged. */
+/* The upload's directory with all in it, in the background; what fails is logged.
+ * Writes under way for it are broken off: MKV_ENOKEY. */
 void mkv_spool_remove(struct mkv_spool *s, const uint8_t id[MKV_UPLOAD_ID_LEN]);
+/* One file that is whole: of a part that was written again. */
+void mkv_spool_remove_part(struct mkv_spool *s, const struct mkv_spool_name *name);
 /* Every directory of an upload that known() does not know, and every half-written file.  At
  * start, before any other call: waits for the disk.  Returns how many went. */
 typedef bool mkv_spool_known(const uint8_t id[MKV_UPLOAD_ID_LEN], void *arg);

@@ -116,7 +116,8 @@ void mkv_put_refuse(struct mkv_put *put, enum mkv_err err);
 
 /* ---- read: the value itself ---------------------------------------------------
  * Streams a value, or a part of it, from a replica; where one fails in the middle
- * another goes on at the same byte. */
+ * another goes on at the same byte.  All of it is of the one value that record
+ * names, never partly of one that took its place. */
 struct mkv_read;
 
 struct mkv_read_options {
@@ -124,36 +125,47 @@ struct mkv_read_options {
     const struct mkv_record *record; /* copied: what the index says of it.  Where the record
                                         changes meanwhile, the old files are read as long as
                                         they are there                           */
-    uint64_t first;                  /* from this byte on                        */
-    uint64_t length;                 /* so many; UINT64_MAX: up to the end       */
+    uint64_t first;                  /* from this byte on; behind the end: no bytes, which is
+                                        no error                                 */
+    uint64_t length;                 /* so many; fewer where the value ends before; UINT64_MAX:
+                                        up to the end                            */
 };
 
 struct mkv_read_events {
-    /* A replica answers.  size: of the whole value, as the replica says (the
-     * record may not know it).  Once, before any piece. */
+    /* A replica has it.  size: of the whole value, as the replica says (the
+     * record may not know it).  Once, before any piece; also where no byte is
+     * wanted. */
     void (*opened)(uint64_t size, void *arg);
     /* A piece; none while paused.  Borrowed for the call. */
     void (*body)(struct mkv_bytes piece, void *arg);
     /* Once, last; r is gone.  MKV_OK: all of it was given.  MKV_EGONE: every
-     * replica says that it has not; MKV_ECANNOTASK: none could go on; MKV_EVOLUME:
-     * a replica holds a value of another size.  Before opened() or after. */
+     * replica says that it has not; MKV_ECANNOTASK: none could go on, or the key
+     * holds another value by now and the old files are gone; MKV_EVOLUME: a
+     * replica holds a value of another size; MKV_ENOKEY: the key was removed or
+     * unlinked, and no replica could go on; MKV_EINDEX.  Before opened() or
+     * after. */
     void (*done)(enum mkv_err err, void *arg);
 };
+/* At once: MKV_ENOMEM, and the errors of done() where no replica could even be
+ * tried. */
 enum mkv_err mkv_store_read(struct mkv_read **out, struct mkv_store *store,
                             const struct mkv_read_options *opt,
                             const struct mkv_read_events *events, void *arg) MKV_MUSTUSE;
 void mkv_read_pause(struct mkv_read *r, bool paused);
 void mkv_read_cancel(struct mkv_read *r); /* no callback; NULL is fine */
 
-/* ---- describe: other headers for a value that stays ---------------------------- */
+/* ---- describe: other headers for a value that stays ----------------------------
+ * In one commit, under the key's lock.  The files stay as they are: what they
+ * show as their time is no longer the record's. */
 struct mkv_describe_options {
     struct mkv_slice key;
-    const struct mkv_record *expected; /* the record that the caller saw: same generation and
+    const struct mkv_record *expected; /* the record that the caller saw: the same value and
                                           state, else MKV_EBUSY                       */
     const struct mkv_record *fields;   /* whose typed fields it gets instead of its own */
     int64_t mtime;                     /* seconds since 1970                          */
 };
-/* Copies everything; runs to its end.  MKV_ENOKEY (not live), MKV_EBUSY at once. */
+/* Copies everything; runs to its end; done may be NULL.  MKV_ENOKEY (not live),
+ * MKV_EBUSY at once. */
 struct mkv_describe;
 enum mkv_err mkv_store_describe(struct mkv_store *store, const struct mkv_describe_options *opt,
                                 struct mkv_describe **out, mkv_done *done, void *arg) MKV_MUSTUSE;

@@ -1,5 +1,6 @@
 #include "api/s3.h"
 
+#include "api/s3_expiry.h"
 #include "api/s3_server.h"
 #include "mkv/log.h"
 
@@ -27,13 +28,14 @@ enum mkv_err mkv_s3_open(struct mkv_s3 **out, struct mkv_loop *loop, struct mkv_
     s3->store = store;
     s3->cfg = cfg;
     LIST_INIT(&s3->dying);
+    LIST_INIT(&s3->endings);
     if (getrandom(&s3->id_base, sizeof(s3->id_base), 0) != sizeof(s3->id_base))
         s3->id_base = (uint64_t)mkv_loop_wall(loop) << 32;
     err = MKV_OK;
     if (cfg->keys) err = read_keys(s3, why, why_size);
+    if (!err && cfg->keys) err = mkv_token_make(&s3->token, cfg->db, why, why_size);
+    if (!err && mkv_store_spool(store)) err = s3_expiry_open(&s3->expiry, s3);
     if (err) goto out;
-    if (!cfg->keys)
-        mkv_log_warn("without -keys every request is served, and S3 signatures are not checked");
     *out = s3;
     s3 = NULL;
 out:
@@ -41,9 +43,22 @@ out:
     return err;
 }
 
+void mkv_s3_stop(struct mkv_s3 *s3)
+{
+    struct s3_ending *e, *next;
+
+    if (!s3) return;
+    s3_expiry_stop(s3->expiry);
+    for (e = LIST_FIRST(&s3->endings); e; e = next) {
+        next = LIST_NEXT(e, all); /* drop takes e off, and no other */
+        if (e->drop) e->drop(e->arg);
+    }
+}
+
 void mkv_s3_close(struct mkv_s3 *s3)
 {
     if (!s3) return;
+    s3_expiry_close(s3->expiry);
     s3_keys_close(s3->keys);
     s3_key_cache_clear(&s3->cache);
     free(s3);

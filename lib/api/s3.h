@@ -18,7 +18,10 @@ struct mkv_s3;
  * the flag and says what to do. */
 enum mkv_err mkv_s3_open(struct mkv_s3 **out, struct mkv_loop *loop, struct mkv_store *store,
                          const struct mkv_config *cfg, char *why, size_t why_size) MKV_MUSTUSE;
-void mkv_s3_close(struct mkv_s3 *s3); /* NULL is fine */
+/* Before the store is closed, and after the fronts: what went on without a client is
+ * dropped.  What asked the index is called back while the store closes. */
+void mkv_s3_stop(struct mkv_s3 *s3);
+void mkv_s3_close(struct mkv_s3 *s3); /* after the store; both: NULL is fine */
 
 /* Reads the file of -keys again; where it can not be read the old keys stay, and
  * the log says why. */

@@ -115,7 +115,6 @@ static void list_gone(struct mkv_request *r, const char *why)
 void s3_list_buckets(struct s3_call *c)
 {
     static const struct mkv_request_events events = {.gone = list_gone};
-    struct mkv_slice who = c->checked ? s3_asker(c) : MKV_SLICE("mkv");
     struct bucket_list *l = calloc(1, sizeof(*l));
     enum mkv_err err = MKV_OK;
 
@@ -129,8 +128,7 @@ void s3_list_buckets(struct s3_call *c)
     s3_xml_init(&l->xml, BUCKETS_XML_MAX);
     s3_xml_root(&l->xml, "ListAllMyBucketsResult");
     s3_xml_open(&l->xml, "Owner");
-    s3_xml_text(&l->xml, "ID", who);
-    s3_xml_text(&l->xml, "DisplayName", who);
+    s3_who_xml(&l->xml, c);
     s3_xml_close(&l->xml, "Owner");
     s3_xml_open(&l->xml, "Buckets");
     read_next(c, mkv_slice(NULL, 0), false);

@@ -72,6 +72,14 @@ void s3_reply_xml(struct s3_call *c, int status, const struct s3_head *h, struct
     free(body);
 }
 
+void s3_who_xml(struct s3_xml *x, const struct s3_call *c)
+{
+    struct mkv_slice who = c->checked ? s3_asker(c) : MKV_SLICE("mkv");
+
+    s3_xml_text(x, "ID", who);
+    s3_xml_text(x, "DisplayName", who);
+}
+
 /* ---- errors -------------------------------------------------------------------- */
 
 #define ERROR_MAX (32 * 1024) /* a path of 1,024 bytes, each of them escaped */
@@ -128,14 +136,19 @@ enum s3_error s3_error_of(enum mkv_err err)
     }
 }
 
-void s3_reply_failure(struct s3_call *c, enum mkv_err err)
+const char *s3_failure_text(enum mkv_err err)
 {
     /* AWS's words where they fit; else ours, which say what is wrong here. */
     bool ours = err == MKV_EKEYNUL || err == MKV_EKEYUTF8 ||
                 err == MKV_EPROTECTED || err == MKV_EBUSY || err == MKV_ENOSPACE ||
                 s3_error_of(err) == S3_INTERNAL_ERROR;
 
-    s3_reply_error(c, s3_error_of(err), ours ? mkv_strerror(err) : NULL);
+    return ours ? mkv_strerror(err) : NULL;
+}
+
+void s3_reply_failure(struct s3_call *c, enum mkv_err err)
+{
+    s3_reply_error(c, s3_error_of(err), s3_failure_text(err));
 }
 
 /* ---- questions ----------------------------------------------------------------- */

@@ -50,9 +50,13 @@ void s3_reply_xml(struct s3_call *c, int status, const struct s3_head *h, struct
 void s3_reply_error(struct s3_call *c, enum s3_error err, const char *why);
 /* What a failure of the store is in S3's words. */
 enum s3_error s3_error_of(enum mkv_err err);
+const char *s3_failure_text(enum mkv_err err); /* NULL: the error's own message says it */
 void s3_reply_failure(struct s3_call *c, enum mkv_err err);
 /* <Error> as the body of an answer that has begun, or one of DeleteObjects. */
 void s3_error_xml(struct s3_xml *x, const struct s3_call *c, enum s3_error err, const char *why);
+
+/* <ID> and <DisplayName> of who asks, to whom everything here belongs. */
+void s3_who_xml(struct s3_xml *x, const struct s3_call *c);
 
 /* It was answered by other means (transport->end, abort), or is gone. */
 void s3_call_end(struct s3_call *c);

@@ -7,36 +7,52 @@
 typedef void s3_handler(struct s3_call *c);
 
 /* s3_bucket.c */
-s3_handler s3_list_buckets, s3_create_bucket, s3_head_bucket, s3_delete_bucket;
+void s3_list_buckets(struct s3_call *c);
+void s3_create_bucket(struct s3_call *c);
+void s3_head_bucket(struct s3_call *c);
+void s3_delete_bucket(struct s3_call *c);
 /* s3_stub.c */
-s3_handler s3_get_location, s3_get_versioning, s3_get_tagging, s3_get_acl;
-s3_handler s3_no_policy, s3_no_cors, s3_no_lifecycle, s3_no_encryption, s3_no_object_lock,
-    s3_no_website, s3_not_implemented, s3_method_not_allowed;
+void s3_get_location(struct s3_call *c);
+void s3_get_versioning(struct s3_call *c);
+void s3_get_tagging(struct s3_call *c);
+void s3_get_acl(struct s3_call *c);
+void s3_no_policy(struct s3_call *c);
+void s3_no_cors(struct s3_call *c);
+void s3_no_lifecycle(struct s3_call *c);
+void s3_no_encryption(struct s3_call *c);
+void s3_no_object_lock(struct s3_call *c);
+void s3_no_website(struct s3_call *c);
+void s3_not_implemented(struct s3_call *c);
+void s3_method_not_allowed(struct s3_call *c);
 /* s3_list.c */
-s3_handler s3_list_v1, s3_list_v2, s3_list_versions;
+void s3_list_v1(struct s3_call *c);
+void s3_list_v2(struct s3_call *c);
+void s3_list_versions(struct s3_call *c);
 /* s3_get.c */
-s3_handler s3_get_object; /* GET and HEAD */
+void s3_get_object(struct s3_call *c); /* GET and HEAD */
 /* s3_attributes.c */
-s3_handler s3_get_attributes;
+void s3_get_attributes(struct s3_call *c);
 /* s3_put.c */
-s3_handler s3_put_object;
+void s3_put_object(struct s3_call *c);
 /* s3_copy.c */
-s3_handler s3_copy_object;
+void s3_copy_object(struct s3_call *c);
 /* s3_delete.c */
-s3_handler s3_delete_object;
+void s3_delete_object(struct s3_call *c);
 /* s3_delete_many.c */
-s3_handler s3_delete_objects;
+void s3_delete_objects(struct s3_call *c);
 /* s3_post.c */
-s3_handler s3_post_object;
+void s3_post_object(struct s3_call *c);
 /* s3_upload.c */
-s3_handler s3_create_upload, s3_abort_upload;
+void s3_create_upload(struct s3_call *c);
+void s3_abort_upload(struct s3_call *c);
 /* s3_upload_list.c */
-s3_handler s3_list_uploads, s3_list_parts;
+void s3_list_uploads(struct s3_call *c);
+void s3_list_parts(struct s3_call *c);
 /* s3_part.c */
-s3_handler s3_upload_part;
+void s3_upload_part(struct s3_call *c);
 /* s3_part_copy.c */
-s3_handler s3_upload_part_copy;
+void s3_upload_part_copy(struct s3_call *c);
 /* s3_complete.c */
-s3_handler s3_complete_upload;
+void s3_complete_upload(struct s3_call *c);
 
 #endif

@@ -330,13 +330,23 @@ static enum s3_wish native_wish(const struct mkv_request *r)
     return r->method == MKV_GET || r->method == MKV_HEAD ? S3_WISH_READ : S3_WISH_WRITE;
 }
 
+/* A job of the owner of the index, which moves keys through us. */
+static bool is_job(const struct mkv_request *r, const struct mkv_api *api)
+{
+    struct mkv_slice value;
+
+    return r->method == MKV_REBALANCE &&
+           mkv_request_header(r, MKV_SLICE("authorization"), &value) &&
+           mkv_token_matches(&api->s3->token, value);
+}
+
 bool s3_allows_native(struct mkv_request *r, const struct mkv_api *api,
                       struct s3_signature *signature)
 {
     const struct s3_key *key;
     enum s3_error err;
 
-    if (!api->s3->keys) return true;
+    if (!api->s3->keys || is_job(r, api)) return true;
     err = check_signature(r, api, mkv_slice(NULL, 0), signature);
     if (!err) {
         key = s3_keys_find(api->s3->keys, mkv_slice(signature->access, signature->access_len));

@@ -4,6 +4,7 @@
 
 #include "api/s3.h"
 #include "api/s3_call.h"
+#include "index/token.h"
 
 #include <sys/queue.h>
 
@@ -14,13 +15,27 @@ struct s3_dying_bucket {
     size_t name_len;
 };
 
+/* An upload that is being completed, aborted or let expire: by one at a time. */
+struct s3_ending {
+    LIST_ENTRY(s3_ending) all;
+    uint8_t id[MKV_UPLOAD_ID_LEN];
+    void (*drop)(void *arg); /* the server stops: end it; NULL: the index will */
+    void *arg;
+};
+
+struct s3_expiry;
+
 struct mkv_s3 {
     struct mkv_loop *loop;        /* borrowed, as the next two */
     struct mkv_store *store;
     const struct mkv_config *cfg;
     struct s3_keys *keys;         /* owned; NULL without -keys */
     struct s3_key_cache cache;
+    struct mkv_token token;       /* of the jobs; empty without -keys */
     LIST_HEAD(, s3_dying_bucket) dying;
+    LIST_HEAD(, s3_ending) endings;
+    struct s3_expiry *expiry;     /* owned */
+    uint64_t serial;              /* the last one given to a part's file */
     uint64_t id_base;             /* so that the ids of two runs differ */
 };
 

@@ -56,15 +56,6 @@ void s3_get_tagging(struct s3_call *c)
     if (!object_is_missing(c)) reply_empty_root(c, "Tagging", "TagSet");
 }
 
-static void put_who(struct s3_xml *x, const struct s3_call *c)
-{
-    struct mkv_slice who = c->checked ? mkv_slice(c->signature.access, c->signature.access_len)
-                                      : MKV_SLICE("mkv");
-
-    s3_xml_text(x, "ID", who);
-    s3_xml_text(x, "DisplayName", who);
-}
-
 void s3_get_acl(struct s3_call *c)
 {
     struct s3_xml x;
@@ -73,13 +64,13 @@ void s3_get_acl(struct s3_call *c)
     s3_xml_init(&x, ANSWER_MAX);
     s3_xml_root(&x, "AccessControlPolicy");
     s3_xml_open(&x, "Owner");
-    put_who(&x, c);
+    s3_who_xml(&x, c);
     s3_xml_close(&x, "Owner");
     s3_xml_open(&x, "AccessControlList");
     s3_xml_open(&x, "Grant");
     s3_xml_raw(&x, MKV_SLICE("<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" "
                              "xsi:type=\"CanonicalUser\">"));
-    put_who(&x, c);
+    s3_who_xml(&x, c);
     s3_xml_close(&x, "Grantee");
     s3_xml_text(&x, "Permission", MKV_SLICE("FULL_CONTROL"));
     s3_xml_close(&x, "Grant");

@@ -1,6 +1,5 @@
 #include "api/s3_text.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -76,27 +75,65 @@ size_t s3_uri_encode(struct mkv_slice in, bool keep_slash, char *out)
 /* 9999-12-31T23:59:59Z: no text form here has a fifth digit for the year. */
 #define LAST_SECOND INT64_C(253402300799)
 
-static void split_time(int64_t when, struct tm *tm)
-{
-    time_t t = when >= 0 && when <= LAST_SECOND ? (time_t)when : 0;
+struct moment {
+    unsigned year, month, day, hour, minute, second;
+};
 
-    gmtime_r(&t, tm);
+/* A listing has a date for each key: gmtime_r and strftime would take longer than
+ * all the rest of it.  Days and years are counted from March 1st of the year 0
+ * on: so a leap day is the last one of its year.  400 years have 146,097 days. */
+static struct moment split_time(int64_t when)
+{
+    int64_t t = when >= 0 && when <= LAST_SECOND ? when : 0;
+    unsigned of_day = (unsigned)(t % 86400), day = (unsigned)(t / 86400) + 719468;
+    unsigned of_era = day % 146097;
+    unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    unsigned of_year = of_era - (365 * year + year / 4 - year / 100);
+    unsigned month = (5 * of_year + 2) / 153; /* 0: March */
+
+    return (struct moment){.year = 400 * (day / 146097) + year + (month >= 10),
+                           .month = month < 10 ? month + 3 : month - 9,
+                           .day = of_year - (153 * month + 2) / 5 + 1,
+                           .hour = of_day / 3600,
+                           .minute = of_day / 60 % 60,
+                           .second = of_day % 60};
+}
+
+/* Two digits, and the character behind them; returns where the next ones go. */
+static char *put_two(char *out, unsigned n, char behind)
+{
+    out[0] = (char)('0' + n / 10);
+    out[1] = (char)('0' + n % 10);
+    out[2] = behind;
+    return out + (behind ? 3 : 2);
 }
 
 void s3_amz_date(char out[S3_AMZ_DATE_LEN + 1], int64_t when)
 {
-    struct tm tm;
+    struct moment m = split_time(when);
 
-    split_time(when, &tm);
-    strftime(out, S3_AMZ_DATE_LEN + 1, "%Y%m%dT%H%M%SZ", &tm);
+    out = put_two(out, m.year / 100, 0);
+    out = put_two(out, m.year % 100, 0);
+    out = put_two(out, m.month, 0);
+    out = put_two(out, m.day, 'T');
+    out = put_two(out, m.hour, 0);
+    out = put_two(out, m.minute, 0);
+    out = put_two(out, m.second, 'Z');
+    *out = '\0';
 }
 
 void s3_iso_date(char out[S3_ISO_DATE_LEN + 1], int64_t when)
 {
-    struct tm tm;
+    struct moment m = split_time(when);
 
-    split_time(when, &tm);
-    strftime(out, S3_ISO_DATE_LEN + 1, "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+    out = put_two(out, m.year / 100, 0);
+    out = put_two(out, m.year % 100, '-');
+    out = put_two(out, m.month, '-');
+    out = put_two(out, m.day, 'T');
+    out = put_two(out, m.hour, ':');
+    out = put_two(out, m.minute, ':');
+    out = put_two(out, m.second, '.');
+    memcpy(out, "000Z", 5);
 }
 
 /* What a date's text is matched against: 'Y', 'N', 'D', 'h', 'm', 's' stand for

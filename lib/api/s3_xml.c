@@ -71,16 +71,26 @@ void s3_xml_root(struct s3_xml *x, const char *name)
 
 void s3_xml_open(struct s3_xml *x, const char *name)
 {
-    s3_xml_raw(x, MKV_SLICE("<"));
-    s3_xml_raw(x, mkv_slice_of(name));
-    s3_xml_raw(x, MKV_SLICE(">"));
+    size_t len = strlen(name);
+    char *out = reserve(x, len + 2);
+
+    if (!out) return;
+    out[0] = '<';
+    memcpy(out + 1, name, len);
+    out[1 + len] = '>';
+    x->len += len + 2;
 }
 
 void s3_xml_close(struct s3_xml *x, const char *name)
 {
-    s3_xml_raw(x, MKV_SLICE("</"));
-    s3_xml_raw(x, mkv_slice_of(name));
-    s3_xml_raw(x, MKV_SLICE(">"));
+    size_t len = strlen(name);
+    char *out = reserve(x, len + 3);
+
+    if (!out) return;
+    memcpy(out, "</", 2);
+    memcpy(out + 2, name, len);
+    out[2 + len] = '>';
+    x->len += len + 3;
 }
 
 static bool is_plain(unsigned char c)
@@ -157,10 +167,14 @@ void s3_xml_key(struct s3_xml *x, const char *name, struct mkv_slice text, bool 
 
 void s3_xml_number(struct s3_xml *x, const char *name, uint64_t number)
 {
-    char text[24];
+    char text[20];
+    size_t at = sizeof(text);
 
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
-    s3_xml_text(x, name, mkv_slice_of(text));
+    do {
+        text[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    s3_xml_text(x, name, mkv_slice(text + at, sizeof(text) - at));
 }
 
 void s3_xml_bool(struct s3_xml *x, const char *name, bool value)

@@ -74,7 +74,7 @@ static const struct flag flags[] = {
     {"orphans", SWITCH, AT(orphans), "false", MKV_PROGRAM_VERIFY, 0, 0,
      "look for files that no record names (with -repair: delete them)"},
     {"force", SWITCH, AT(force), "false", MKV_PROGRAM_INDEX, 0, 0,
-     "load: also into an index that holds records"},
+     "load: also into an index that holds records or buckets"},
     {"encoded", SWITCH, AT(encoded), "false", MKV_PROGRAM_INDEX, 0, 0,
      "keys are given and printed percent-encoded, as in a URL"},
     {"v", SWITCH, AT(verbose), "false", ALL, 0, 0,
@@ -98,7 +98,7 @@ static const struct program {
     {MKV_PROGRAM_INDEX, "mkv-index", "index", "looks into the index",
      "[flags] COMMAND\n\n"
      "  get KEY                 the record of a key, as one line of JSON\n"
-     "  dump                    every record, a line each, in byte order of the keys\n"
+     "  dump                    every bucket and every record, a line each, in byte order\n"
      "  load                    reads such lines from standard input into an empty index\n"
      "  stat                    how many records there are, and which volumes they name\n"
      "  backup DIR              a copy in DIR, also while a server is using the index\n"

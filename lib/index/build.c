@@ -84,7 +84,7 @@ static enum mkv_err open_old(struct build *b, struct mkv_loop *loop,
     len = strlen(why);
     snprintf(why + len, why_size - len,
              "; -fresh makes the index without the old one: then unlinked keys come back live, and "
-             "MD5s and headers are gone");
+             "MD5s, headers, buckets and unfinished uploads are gone");
     return err;
 }
 
@@ -270,6 +270,45 @@ enum mkv_err build_garbage(struct build *b, struct mkv_slice key, const struct m
     rc = begin(b, c->len);
     if (!rc) rc = change_write(c, &b->fresh.env, b->txn, &b->counters, false);
     free(c);
+    return result(b, rc);
+}
+
+/* ---- what volumes do not know ---------------------------------------------------------------- */
+
+/* Entry by entry, as they are. */
+static int carry_table(struct build *b, MDB_txn *old, enum table table, uint64_t *n)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int rc;
+
+    if (b->old->env.dbi[table] == NO_TABLE) return 0;
+    rc = mdb_cursor_open(old, b->old->env.dbi[table], &cursor);
+    if (rc) return rc;
+    while (!(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) {
+        rc = begin(b, key.mv_size + value.mv_size);
+        if (!rc) rc = mdb_put(b->txn, b->fresh.env.dbi[table], &key, &value, MDB_APPEND);
+        if (rc) break;
+        ++*n;
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+enum mkv_err build_carry(struct build *b, uint64_t *buckets, uint64_t *uploads)
+{
+    uint64_t parts = 0;
+    enum mkv_err err;
+    MDB_txn *old;
+    int rc;
+
+    *buckets = *uploads = 0;
+    if (!b->old) return MKV_OK;
+    err = index_read(b->old, &old);
+    if (err) return err;
+    rc = carry_table(b, old, BUCKETS, buckets);
+    if (!rc) rc = carry_table(b, old, UPLOADS, uploads);
+    if (!rc) rc = carry_table(b, old, PARTS, &parts);
     return result(b, rc);
 }
 

@@ -37,7 +37,9 @@ enum mkv_err build_record(struct build *b, struct mkv_slice key,
                           const struct mkv_record *rec) MKV_MUSTUSE;
 enum mkv_err build_garbage(struct build *b, struct mkv_slice key, const struct mkv_record *files,
                            int64_t due) MKV_MUSTUSE;
-/* What went wrong, after an error of the three above. */
+/* Buckets, uploads and their parts, as the old index has them; once.  How many. */
+enum mkv_err build_carry(struct build *b, uint64_t *buckets, uint64_t *uploads) MKV_MUSTUSE;
+/* What went wrong, after an error of the four above. */
 void build_why(const struct build *b, char *why, size_t why_size);
 
 /* To the disk, and into the old one's place; the old one's marks go with it.  On

@@ -6,7 +6,9 @@
  * order, so that memory stays the same however large the group is.
  *
  * Pages of the map that were looked at count as this process's memory until
- * the kernel wants them back, so a walk gives them back as it goes. */
+ * the kernel wants them back, so a walk gives them back as it goes.  One that
+ * only hops from prefix to prefix does not, no more than lookups do: the pages
+ * that it shares with them would have to be mapped anew all the time. */
 #include "index/index_impl.h"
 #include "mkv/log.h"
 
@@ -37,6 +39,12 @@ static void give_back(struct mkv_index *ix)
      * when they are touched again. */
     if (ix->env.map) madvise((void *)(ix->env.map + from), len, MADV_DONTNEED);
     ix->give_back_at = from + len;
+}
+
+/* A walk was put here, as a lookup would be: where it goes on from here counts. */
+static void landed(struct mkv_index *ix, const void *data)
+{
+    ix->window = (uintptr_t)data >> WINDOW_SHIFT;
 }
 
 static void touched(struct mkv_index *ix, const void *data)
@@ -110,10 +118,13 @@ static int next(struct pass *p, MDB_cursor_op op)
 static int seek_group(struct pass *p, const void *plain)
 {
     uint8_t first[STORED_MAX] = {0};
+    int rc;
 
     memcpy(first, plain, STORED_PLAIN);
     p->key = (MDB_val){sizeof(first), first};
-    return next(p, MDB_SET_RANGE);
+    rc = next(p, MDB_SET_RANGE);
+    if (!rc) landed(p->ix, p->value.mv_data);
+    return rc;
 }
 
 static int seek(struct pass *p)
@@ -125,6 +136,7 @@ static int seek(struct pass *p)
     if (w->from_len > STORED_PLAIN) return seek_group(p, w->from);
     p->key = (MDB_val){w->from_len, w->from};
     rc = next(p, MDB_SET_RANGE);
+    if (!rc) landed(p->ix, p->value.mv_data);
     if (!rc && w->after && p->key.mv_size == w->from_len &&
         !memcmp(p->key.mv_data, w->from, w->from_len))
         rc = next(p, MDB_NEXT);

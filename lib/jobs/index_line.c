@@ -114,10 +114,9 @@ failed:
     return NULL;
 }
 
-enum mkv_err index_line_write(FILE *out, struct mkv_index *ix, struct mkv_slice key,
-                              const struct mkv_record *rec)
+/* o is given away; NULL: it could not be made. */
+static enum mkv_err write_line(FILE *out, json_t *o)
 {
-    json_t *o = line_of(ix, key, rec);
     int bad;
 
     if (!o) return MKV_ECORRUPT;
@@ -127,14 +126,33 @@ enum mkv_err index_line_write(FILE *out, struct mkv_index *ix, struct mkv_slice 
     return bad ? MKV_EIO : MKV_OK;
 }
 
+enum mkv_err index_line_write(FILE *out, struct mkv_index *ix, struct mkv_slice key,
+                              const struct mkv_record *rec)
+{
+    return write_line(out, line_of(ix, key, rec));
+}
+
+enum mkv_err index_line_write_bucket(FILE *out, const struct mkv_bucket *bucket)
+{
+    json_t *o = json_object();
+    int bad = 0;
+
+    if (!o) return MKV_ENOMEM;
+    bad |= json_object_set_new(o, "bucket", json_stringn(bucket->name, bucket->name_len));
+    if (bucket->owner_len)
+        bad |= json_object_set_new(o, "owner", json_stringn(bucket->owner, bucket->owner_len));
+    bad |= json_object_set_new(o, "created", json_integer(bucket->created));
+    if (!bad) return write_line(out, o);
+    json_decref(o);
+    return MKV_ECORRUPT;
+}
+
 /* ---- reading ----------------------------------------------------------------------- */
 
 struct reading {
     struct mkv_index *ix;
-    char *key;
-    size_t *key_len;
-    struct mkv_record *rec;
-    bool has_state, has_replicas;
+    struct index_line *out;
+    bool has_state, has_replicas, has_created;
 };
 
 /* Each of these reads one member and says what it wants where it can not. */
@@ -150,10 +168,10 @@ static const char *read_key(struct reading *r, json_t *value)
 {
     struct mkv_slice text = text_of(value);
 
-    if (*r->key_len) return "a line has one key";
+    if (r->out->key_len) return "a line has one key";
     if (!text.len || text.len > MKV_KEY_MAX) return "a key has 1 to 1089 bytes";
-    memcpy(r->key, text.data, text.len);
-    *r->key_len = text.len;
+    memcpy(r->out->key, text.data, text.len);
+    r->out->key_len = text.len;
     return NULL;
 }
 
@@ -161,11 +179,11 @@ static const char *read_key_hex(struct reading *r, json_t *value)
 {
     struct mkv_slice text = text_of(value);
 
-    if (*r->key_len) return "a line has one key";
+    if (r->out->key_len) return "a line has one key";
     if (!text.len || text.len > 2 * MKV_KEY_MAX ||
-        !mkv_unhex((uint8_t *)r->key, text.len / 2, text))
+        !mkv_unhex((uint8_t *)r->out->key, text.len / 2, text))
         return "a key in hex has 2 to 2178 digits";
-    *r->key_len = text.len / 2;
+    r->out->key_len = text.len / 2;
     return NULL;
 }
 
@@ -175,7 +193,7 @@ static const char *read_state(struct reading *r, json_t *value)
 
     for (enum mkv_state s = MKV_LIVE; s <= MKV_UNLINKED; s++)
         if (mkv_slice_eq(text, mkv_slice_of(state_names[s]))) {
-            r->rec->state = s;
+            r->out->rec.state = s;
             r->has_state = true;
         }
     return r->has_state ? NULL : "it is live or unlinked";
@@ -187,26 +205,26 @@ static const char *read_generation(struct reading *r, json_t *value)
 
     if (!json_is_integer(value) || n < 0 || (uint64_t)n > MKV_GENERATION_MAX)
         return "it is a whole number below 2^56";
-    r->rec->generation = (uint64_t)n;
+    r->out->rec.generation = (uint64_t)n;
     return NULL;
 }
 
 static const char *read_size(struct reading *r, json_t *value)
 {
-    r->rec->size = json_integer_value(value);
-    return json_is_integer(value) && r->rec->size >= 0 ? NULL : "it is a whole number of bytes";
+    r->out->rec.size = json_integer_value(value);
+    return json_is_integer(value) && r->out->rec.size >= 0 ? NULL : "it is a whole number of bytes";
 }
 
 static const char *read_mtime(struct reading *r, json_t *value)
 {
-    r->rec->mtime = json_integer_value(value);
-    return json_is_integer(value) && r->rec->mtime >= 0 ? NULL : "it is in seconds since 1970";
+    r->out->rec.mtime = json_integer_value(value);
+    return json_is_integer(value) && r->out->rec.mtime >= 0 ? NULL : "it is in seconds since 1970";
 }
 
 static const char *read_md5(struct reading *r, json_t *value)
 {
-    r->rec->has_md5 = mkv_unhex(r->rec->md5, MKV_MD5_LEN, text_of(value));
-    return r->rec->has_md5 ? NULL : "it has 32 hex digits";
+    r->out->rec.has_md5 = mkv_unhex(r->out->rec.md5, MKV_MD5_LEN, text_of(value));
+    return r->out->rec.has_md5 ? NULL : "it has 32 hex digits";
 }
 
 static const char *read_replica(struct reading *r, json_t *value, struct mkv_replica *out)
@@ -232,8 +250,8 @@ static const char *read_replicas(struct reading *r, json_t *value)
 
     if (!json_is_array(value) || n > MKV_REPLICAS_MAX) return "it is a list of at most 16";
     for (size_t i = 0; i < n && !wrong; i++)
-        wrong = read_replica(r, json_array_get(value, i), &r->rec->replicas[i]);
-    r->rec->nreplicas = (unsigned)n;
+        wrong = read_replica(r, json_array_get(value, i), &r->out->rec.replicas[i]);
+    r->out->rec.nreplicas = (unsigned)n;
     r->has_replicas = true;
     return wrong;
 }
@@ -248,7 +266,7 @@ static const char *read_field(struct reading *r, const char *number, struct mkv_
     if (!bytes) return mkv_strerror(MKV_ENOMEM);
     if (mkv_slice_number(mkv_slice_of(number), UINT32_MAX, &type) && len &&
         mkv_unhex(bytes, len, hex))
-        err = mkv_record_set_field(r->rec, (unsigned)type, mkv_slice((char *)bytes, len));
+        err = mkv_record_set_field(&r->out->rec, (unsigned)type, mkv_slice((char *)bytes, len));
     free(bytes);
     if (err == MKV_EINVAL) return "each is a number from 1 on and bytes in hex, 1 MB in all";
     return err ? mkv_strerror(err) : NULL;
@@ -267,45 +285,86 @@ static const char *read_fields(struct reading *r, json_t *value)
     return wrong;
 }
 
-static const struct {
-    const char *name;
+static const char *read_bucket(struct reading *r, json_t *value)
+{
+    struct mkv_slice name = text_of(value);
+
+    if (!name.len || name.len > MKV_BUCKET_MAX || memchr(name.data, '/', name.len))
+        return "a bucket's name has 1 to 63 bytes and no slash";
+    memcpy(r->out->bucket.name, name.data, name.len);
+    r->out->bucket.name_len = name.len;
+    return NULL;
+}
+
+static const char *read_owner(struct reading *r, json_t *value)
+{
+    struct mkv_slice owner = text_of(value);
+
+    if (!owner.len || owner.len > MKV_OWNER_MAX) return "an access key has 1 to 128 bytes";
+    memcpy(r->out->bucket.owner, owner.data, owner.len);
+    r->out->bucket.owner_len = owner.len;
+    return NULL;
+}
+
+static const char *read_created(struct reading *r, json_t *value)
+{
+    r->out->bucket.created = json_integer_value(value);
+    r->has_created = json_is_integer(value);
+    return r->has_created ? NULL : "it is in seconds since 1970";
+}
+
+struct member {
+    const char *name; /* NULL: after the last */
     read_member *read;
-} members[] = {
+};
+
+static const struct member record_members[] = {
     {"key", read_key},           {"key_hex", read_key_hex}, {"state", read_state},
     {"generation", read_generation}, {"size", read_size},   {"mtime", read_mtime},
     {"md5", read_md5},           {"replicas", read_replicas}, {"fields", read_fields},
+    {NULL, NULL},
 };
 
-#define MEMBERS (sizeof(members) / sizeof(members[0]))
+static const struct member bucket_members[] = {
+    {"bucket", read_bucket}, {"owner", read_owner}, {"created", read_created}, {NULL, NULL}};
+
+static const char *missing(const struct reading *r)
+{
+    if (r->out->is_bucket) return r->has_created ? NULL : "created";
+    if (!r->out->key_len) return "key";
+    if (!r->has_state) return "state";
+    return r->has_replicas ? NULL : "replicas";
+}
 
 static bool read_members(struct reading *r, json_t *o, char *why, size_t why_size)
 {
+    const struct member *members = r->out->is_bucket ? bucket_members : record_members, *m;
     const char *name, *wrong;
     json_t *value;
-    size_t i;
 
     json_object_foreach(o, name, value) {
-        for (i = 0; i < MEMBERS && strcmp(members[i].name, name) != 0; i++) {}
-        wrong = i < MEMBERS ? members[i].read(r, value) : "no such member";
+        for (m = members; m->name && strcmp(m->name, name) != 0; m++) {}
+        wrong = m->name ? m->read(r, value) : "no such member";
         if (!wrong) continue;
         snprintf(why, why_size, "\"%s\": %s", name, wrong);
         return false;
     }
-    if (*r->key_len && r->has_state && r->has_replicas) return true;
-    snprintf(why, why_size, "\"%s\" is missing",
-             !*r->key_len ? "key" : !r->has_state ? "state" : "replicas");
-    return false;
+    wrong = missing(r);
+    if (wrong) snprintf(why, why_size, "\"%s\" is missing", wrong);
+    return !wrong;
 }
 
-enum mkv_err index_line_read(struct mkv_index *ix, struct mkv_slice line, char *key,
-                             size_t *key_len, struct mkv_record *rec, char *why, size_t why_size)
+enum mkv_err index_line_read(struct mkv_index *ix, struct mkv_slice line, struct index_line *out,
+                             char *why, size_t why_size)
 {
-    struct reading r = {.ix = ix, .key = key, .key_len = key_len, .rec = rec};
+    struct reading r = {.ix = ix, .out = out};
     json_error_t error;
     json_t *o = json_loadb(line.data, line.len, JSON_REJECT_DUPLICATES, &error);
     bool good = false;
 
-    *key_len = 0;
+    out->key_len = 0;
+    out->bucket = (struct mkv_bucket){.name_len = 0};
+    out->is_bucket = json_object_get(o, "bucket") != NULL;
     if (!o)
         snprintf(why, why_size, "no JSON: %s", error.text);
     else if (!json_is_object(o))
@@ -314,6 +373,6 @@ enum mkv_err index_line_read(struct mkv_index *ix, struct mkv_slice line, char *
         good = read_members(&r, o, why, why_size);
     json_decref(o);
     if (good) return MKV_OK;
-    mkv_record_clear(rec);
+    mkv_record_clear(&out->rec);
     return MKV_EINVAL;
 }

@@ -13,7 +13,7 @@
 
 #define WHY_MAX     1024
 #define WALK_BUDGET 4096
-#define QUEUED_MAX  4096 /* records of load on their way to the disk */
+#define QUEUED_MAX  4096 /* lines of load on their way to the disk */
 
 enum access { NO_INDEX, OPTIONAL_INDEX, READ_INDEX, WRITE_INDEX };
 
@@ -22,7 +22,7 @@ struct tool {
     struct mkv_loop *loop;        /* owned */
     struct mkv_index *index;      /* owned; NULL where none is needed or given */
     uint64_t queued;              /* load */
-    uint64_t stored;
+    uint64_t stored, buckets;
     enum mkv_err failed;          /* load: the first failure of the index */
 };
 
@@ -141,18 +141,39 @@ static bool dump_one(struct mkv_slice key, const uint8_t *data, size_t len, void
     return true;
 }
 
+static enum mkv_err dump_buckets(struct dump *d)
+{
+    struct mkv_bucket b = {.name_len = 0};
+    enum mkv_err err = MKV_OK;
+    char shown[512];
+
+    while (!err && !d->broken) {
+        err = mkv_index_bucket_next(d->tool->index, mkv_slice(b.name, b.name_len), b.name_len > 0,
+                                    &b);
+        if (!err) err = index_line_write_bucket(stdout, &b);
+        d->broken = err == MKV_EIO;
+        if (err != MKV_ECORRUPT) continue;
+        complain("the bucket %s has a name or an owner that is no text: left out",
+                 mkv_log_bytes(shown, sizeof(shown), b.name, b.name_len));
+        d->bad = true;
+        err = MKV_OK;
+    }
+    return err == MKV_ENOKEY || d->broken ? MKV_OK : err; /* is_written() says so */
+}
+
 /* All within one turn of the loop: so it is one moment of the index, also while
  * a server is writing. */
 static int run_dump(struct tool *t, char **args, int nargs)
 {
     struct dump d = {.tool = t};
-    enum mkv_err err = MKV_OK;
     struct mkv_walk walk;
+    enum mkv_err err;
 
     (void)args;
     (void)nargs;
     mkv_record_init(&d.rec);
     mkv_walk_init(&walk, MKV_TABLE_RECORDS, 0, mkv_slice(NULL, 0), mkv_slice(NULL, 0));
+    err = dump_buckets(&d);
     while (!err && !walk.ended && !d.broken)
         err = mkv_index_walk(t->index, &walk, WALK_BUDGET, dump_one, &d);
     mkv_record_clear(&d.rec);
@@ -171,27 +192,42 @@ static void on_stored(enum mkv_err err, void *arg)
     if (!err) t->stored++;
 }
 
+static void on_bucket_stored(enum mkv_err err, void *arg)
+{
+    struct tool *t = arg;
+
+    t->queued--;
+    if (err && !t->failed) t->failed = err;
+    if (!err) t->buckets++;
+}
+
+static enum mkv_err store_line(struct tool *t, const struct index_line *line)
+{
+    const struct mkv_index_change change = {.key = mkv_slice(line->key, line->key_len),
+                                            .record_op = MKV_SET,
+                                            .record = &line->rec};
+
+    return line->is_bucket ? mkv_index_bucket_put(t->index, &line->bucket, on_bucket_stored, t)
+                           : mkv_index_apply(t->index, &change, on_stored, t);
+}
+
 static bool load_line(struct tool *t, struct mkv_slice line, uint64_t number)
 {
-    char key[MKV_KEY_MAX], why[WHY_MAX];
-    struct mkv_record rec;
-    size_t key_len;
+    char why[WHY_MAX];
+    struct index_line read;
     enum mkv_err err;
 
     if (line.len > INDEX_LINE_MAX) {
         complain("line %" PRIu64 ": longer than any record", number);
         return false;
     }
-    mkv_record_init(&rec);
-    err = index_line_read(t->index, line, key, &key_len, &rec, why, sizeof(why));
+    mkv_record_init(&read.rec);
+    err = index_line_read(t->index, line, &read, why, sizeof(why));
     if (!err) {
-        const struct mkv_index_change change = {
-            .key = mkv_slice(key, key_len), .record_op = MKV_SET, .record = &rec};
-
-        err = mkv_index_apply(t->index, &change, on_stored, t);
+        err = store_line(t, &read);
         if (err) snprintf(why, sizeof(why), "%s", mkv_strerror(err));
     }
-    mkv_record_clear(&rec);
+    mkv_record_clear(&read.rec);
     if (err) complain("line %" PRIu64 ": %s", number, why);
     t->queued += !err;
     return !err;
@@ -219,24 +255,35 @@ static bool load_lines(struct tool *t)
     return good;
 }
 
-static int run_load(struct tool *t, char **args, int nargs)
+/* Says so where there is something that would be added to. */
+static bool may_load(const struct tool *t)
 {
     struct mkv_index_stats stats;
+    uint64_t records;
+
+    mkv_index_stats(t->index, &stats);
+    records = stats.live + stats.unlinked;
+    if (t->cfg->force || !(records + stats.buckets)) return true;
+    complain("%s holds %" PRIu64 " %s already: give an empty or a new directory, or -force to "
+             "add to these and overwrite those of the same %s",
+             t->cfg->db, records ? records : stats.buckets, records ? "records" : "buckets",
+             records ? "key" : "name");
+    return false;
+}
+
+static int run_load(struct tool *t, char **args, int nargs)
+{
+    char buckets[64] = "";
     bool good;
 
     (void)args;
     (void)nargs;
-    mkv_index_stats(t->index, &stats);
-    if (stats.live + stats.unlinked && !t->cfg->force) {
-        complain("%s holds %" PRIu64 " records already: give an empty or a new directory, or "
-                 "-force to add to these and overwrite those of the same key",
-                 t->cfg->db, stats.live + stats.unlinked);
-        return 1;
-    }
+    if (!may_load(t)) return 1;
     good = load_lines(t);
     while (t->queued) mkv_loop_turn(t->loop);
     if (t->failed) complain("%s", mkv_strerror(t->failed));
-    fprintf(stderr, "mkv-index: %" PRIu64 " records loaded%s\n", t->stored,
+    if (t->buckets) snprintf(buckets, sizeof(buckets), " and %" PRIu64 " buckets", t->buckets);
+    fprintf(stderr, "mkv-index: %" PRIu64 " records%s loaded%s\n", t->stored, buckets,
             good && !t->failed ? "" : "; the rest was not: load again, with -force");
     return good && !t->failed ? 0 : 1;
 }
@@ -246,8 +293,10 @@ static int run_load(struct tool *t, char **args, int nargs)
 static void print_stat(const struct mkv_index_stats *s, const char *holder)
 {
     printf("live        %" PRIu64 "\nunlinked    %" PRIu64 "\nwriting     %" PRIu64
-           "\ngarbage     %" PRIu64 "\nbytes       %" PRIu64 "\nin use by   %s\n",
-           s->live, s->unlinked, s->writing, s->garbage, s->bytes_used, holder);
+           "\ngarbage     %" PRIu64 "\nbuckets     %" PRIu64 "\nuploads     %" PRIu64
+           "\nbytes       %" PRIu64 "\nin use by   %s\n",
+           s->live, s->unlinked, s->writing, s->garbage, s->buckets, s->uploads, s->bytes_used,
+           holder);
 }
 
 static void print_stat_json(const struct mkv_index_stats *s, const char *holder)
@@ -256,8 +305,10 @@ static void print_stat_json(const struct mkv_index_stats *s, const char *holder)
     size_t len = mkv_json_escape(mkv_slice_of(holder), text);
 
     printf("{\"live\":%" PRIu64 ",\"unlinked\":%" PRIu64 ",\"writing\":%" PRIu64
-           ",\"garbage\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"holder\":\"%.*s\",\"volumes\":[",
-           s->live, s->unlinked, s->writing, s->garbage, s->bytes_used, (int)len, text);
+           ",\"garbage\":%" PRIu64 ",\"buckets\":%" PRIu64 ",\"uploads\":%" PRIu64
+           ",\"bytes\":%" PRIu64 ",\"holder\":\"%.*s\",\"volumes\":[",
+           s->live, s->unlinked, s->writing, s->garbage, s->buckets, s->uploads, s->bytes_used,
+           (int)len, text);
 }
 
 static int run_stat(struct tool *t, char **args, int nargs)

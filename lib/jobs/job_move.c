@@ -1,7 +1,7 @@
 /* Moving one key, with the patience that a busy key or a master that restarts
  * needs. */
+#include "index/token.h"
 #include "jobs/job_internal.h"
-
 #include "mkv/uri.h"
 
 #include <event2/event.h>
@@ -170,6 +170,8 @@ static void ask_master(struct job_moving *m)
 {
     static const struct mkv_exchange_events events = {.body = on_body, .done = on_answer};
     struct mkv_exchange_options opt = {.volume = m->job->master, .method = MKV_VOLUME_REBALANCE};
+    char authorization[MKV_TOKEN_HEADER_MAX];
+    struct mkv_token token;
     char target[TARGET_MAX];
     size_t n = mkv_percent_encode_path(key_of(m), target);
     enum mkv_err err;
@@ -178,6 +180,11 @@ static void ask_master(struct job_moving *m)
     if (m->flags & MKV_MOVE_DEEP)
         n += (size_t)snprintf(target + n, 6, "%cdeep", m->flags & MKV_MOVE_UNLINKED ? '&' : '?');
     opt.path = mkv_slice(target, n);
+    mkv_token_read(&token, m->job->cfg->db); /* a master that restarts makes a new one */
+    if (token.text[0]) {
+        mkv_token_header(&token, authorization);
+        opt.authorization = authorization;
+    }
     err = mkv_exchange_start(&m->x, &opt, &events, m);
     if (!err) return;
     say(m, mkv_strerror(err));

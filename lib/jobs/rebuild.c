@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 enum rebuild_step {
+    REBUILD_CARRY,  /* buckets and uploads of the old index, into the new one */
     REBUILD_RECALL, /* garbage and marks of the old index, into the sort   */
     REBUILD_CRAWL,  /* every file of every volume, into the sort           */
     REBUILD_JOIN,   /* key by key: merged, written                         */
@@ -31,6 +32,19 @@ static void gather(struct rebuild *r, struct mkv_slice key, const struct merge_f
         rebuild_fail(r, err, "no space left beside the index: free disk space");
     else if (err)
         rebuild_fail(r, err, "a file beside the index can not be written");
+}
+
+/* ---- what only the old index knows ------------------------------------------------------- */
+
+/* The parts of unfinished uploads lie in the spool, and are still good. */
+static void carry(struct rebuild *r)
+{
+    enum mkv_err err = build_carry(r->build, &r->counts.buckets, &r->counts.uploads);
+    char why[REBUILD_WHY_MAX];
+
+    if (!err) return;
+    build_why(r->build, why, sizeof(why));
+    rebuild_fail(r, err, why);
 }
 
 /* ---- what the old index doomed ----------------------------------------------------------- */
@@ -161,6 +175,7 @@ static void do_step(struct rebuild *r, enum rebuild_step step)
     char why[REBUILD_WHY_MAX] = "";
 
     switch (step) {
+    case REBUILD_CARRY: carry(r); break;
     case REBUILD_RECALL: recall(r); break;
     case REBUILD_CRAWL:
         guess_total(r);
@@ -193,7 +208,7 @@ static bool all_listed(const struct rebuild *r)
 
 static bool run_steps(struct rebuild *r)
 {
-    for (enum rebuild_step step = REBUILD_RECALL; step <= REBUILD_SWAP; step++) {
+    for (enum rebuild_step step = REBUILD_CARRY; step <= REBUILD_SWAP; step++) {
         do_step(r, step);
         if (is_over(r) || (step == REBUILD_CRAWL && !all_listed(r))) return false;
     }

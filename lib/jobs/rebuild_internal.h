@@ -18,7 +18,7 @@
 
 struct rebuild_counts {
     uint64_t keys, unlinked, garbage, superseded, foreign, lost, away, differ, damaged, newer;
-    uint64_t left, md5_read, md5_bytes;
+    uint64_t left, buckets, uploads, md5_read, md5_bytes;
 };
 
 struct rebuild_join;

@@ -126,6 +126,8 @@ int tell_summary(struct rebuild *r, bool swapped)
         {"garbage", "files to be deleted", n->garbage, false},
         {"superseded", "of them superseded", n->superseded, false},
         {"left", "files left alone", n->left, false},
+        {"buckets", "buckets kept", n->buckets, false},
+        {"uploads", "unfinished uploads kept", n->uploads, false},
         {"swapped", "new index in place", swapped, false},
         {"md5_read", "values read", n->md5_read, false},
         {"md5_bytes", "bytes read", n->md5_bytes, true},

@@ -115,6 +115,9 @@ static int sum_up(struct verify *v)
         [COUNT_ORPHANS] = {"orphans", "orphans"},
         [COUNT_ORPHANS_DELETED] = {"orphans_deleted", "orphans deleted"},
         [COUNT_FOREIGN] = {"foreign", "foreign files"},
+        [COUNT_SPOOL_ORPHANS] = {"spool_orphans", "orphans in the spool"},
+        [COUNT_SPOOL_DELETED] = {"spool_orphans_deleted", "of them deleted"},
+        [COUNT_PARTS_MISSING] = {"parts_missing", "parts missing"},
     };
     struct job_figure figures[COUNTS];
 
@@ -135,6 +138,7 @@ static int run(struct verify *v)
     job_each_key(&v->job, 0, verify_key, v);
     if (v->job.broken_off) verify_keys_drop(v);
     if (v->job.cfg->orphans && !v->job.stopping) verify_orphans(v);
+    if (v->job.cfg->orphans && !v->job.stopping) verify_spool(v);
     if (v->counts[COUNT_UNKNOWN] && !v->job.errors)
         job_error(&v->job, mkv_slice(NULL, 0), "some copies could not be checked");
     return sum_up(v);

@@ -5,6 +5,7 @@
  *   verify_ask.c      every copy of one value: asked for, or read
  *   verify_judge.c    what the answers mean; pure
  *   verify_orphans.c  files that the index does not know
+ *   verify_spool.c    the same of the spool, and parts without a file
  *
  * The index is read while a master may be changing it: what looks wrong is
  * believed only where the record, read again, is the same, and where a second
@@ -122,6 +123,9 @@ enum count {
     COUNT_ORPHANS,
     COUNT_ORPHANS_DELETED,
     COUNT_FOREIGN,
+    COUNT_SPOOL_ORPHANS,
+    COUNT_SPOOL_DELETED,
+    COUNT_PARTS_MISSING,
     COUNTS
 };
 
@@ -159,5 +163,8 @@ void verify_keys_drop(struct verify *v);
 
 /* ---- verify_orphans.c --------------------------------------------------------------------- */
 void verify_orphans(struct verify *v);
+
+/* ---- verify_spool.c ------------------------------------------------------------------------ */
+void verify_spool(struct verify *v);
 
 #endif

@@ -37,7 +37,7 @@ static void unlink_block(struct mkv_block *b)
     if (b->next) b->next->prev = b->prev;
 }
 
-static struct mkv_block *take_block(struct mkv_blocks *pool)
+struct mkv_block *mkv_blocks_take(struct mkv_blocks *pool)
 {
     struct mkv_block *b = pool->spare;
 
@@ -55,7 +55,12 @@ static struct mkv_block *take_block(struct mkv_blocks *pool)
     return b;
 }
 
-static void release(struct mkv_block *b)
+uint8_t *mkv_block_data(struct mkv_block *b)
+{
+    return b->data;
+}
+
+void mkv_block_release(struct mkv_block *b)
 {
     if (--b->references) return;
     if (!b->pool) {
@@ -82,7 +87,7 @@ void mkv_blocks_close(struct mkv_blocks *pool)
     struct mkv_block *b;
 
     if (!pool) return;
-    if (pool->filling) release(pool->filling);
+    if (pool->filling) mkv_block_release(pool->filling);
     while ((b = pool->spare)) {
         unlink_block(b);
         free(b);
@@ -103,13 +108,13 @@ ssize_t mkv_blocks_read(struct mkv_blocks *pool, int fd, size_t max, struct mkv_
 
     if (b && b->references == 1) b->used = 0; /* nobody kept anything: start over */
     if (!b || room(b) < MKV_BLOCK_ROOM) {
-        struct mkv_block *fresh = take_block(pool);
+        struct mkv_block *fresh = mkv_blocks_take(pool);
 
         if (!fresh) {
             errno = ENOMEM;
             return -1;
         }
-        if (b) release(b);
+        if (b) mkv_block_release(b);
         pool->filling = b = fresh;
     }
     n = read(fd, b->data + b->used, max < room(b) ? max : room(b));
@@ -124,7 +129,7 @@ static void dereference(const void *data, size_t len, void *arg)
 {
     (void)data;
     (void)len;
-    release(arg);
+    mkv_block_release(arg);
 }
 
 enum mkv_err mkv_bytes_append(struct evbuffer *to, struct mkv_bytes bytes)

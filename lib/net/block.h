@@ -40,6 +40,13 @@ void mkv_blocks_close(struct mkv_blocks *b); /* blocks still referenced live on 
  * mkv_bytes_append. */
 ssize_t mkv_blocks_read(struct mkv_blocks *b, int fd, size_t max, struct mkv_bytes *out);
 
+/* A block that its taker fills, also on another thread: MKV_BLOCK_SIZE bytes at
+ * mkv_block_data().  The one reference is the taker's; the calls are the loop's
+ * thread's.  NULL without memory. */
+struct mkv_block *mkv_blocks_take(struct mkv_blocks *b);
+uint8_t *mkv_block_data(struct mkv_block *block);
+void mkv_block_release(struct mkv_block *block);
+
 /* Appends to an evbuffer: by reference where large and in a block, else copied. */
 enum mkv_err mkv_bytes_append(struct evbuffer *to, struct mkv_bytes bytes) MKV_MUSTUSE;
 

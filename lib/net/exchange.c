@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADERS_MAX 128 /* Content-Length or Transfer-Encoding, Date, Range, the last CRLF */
+#define HEADERS_MAX 160 /* Content-Length or Transfer-Encoding, Date, Range, Authorization, the
+                           last CRLF */
 #define DATE_MAX    40
 
 /* ---- the end ------------------------------------------------------------- */
@@ -160,7 +161,7 @@ static struct mkv_slice method_text(enum mkv_exchange_method method)
 
 static void write_head(struct mkv_exchange *x, const struct mkv_exchange_options *opt)
 {
-    char *at = x->head, number[48];
+    char *at = x->head, number[80];
     int n;
 
     append_slice(&at, method_text(opt->method));
@@ -178,7 +179,16 @@ static void write_head(struct mkv_exchange *x, const struct mkv_exchange_options
         append_slice(&at, mkv_slice_of(opt->date));
         append_slice(&at, MKV_SLICE("\r\n"));
     }
-    if (opt->method == MKV_VOLUME_GET && opt->range_from) {
+    if (opt->authorization) {
+        append_slice(&at, MKV_SLICE("Authorization: "));
+        append_slice(&at, mkv_slice_of(opt->authorization));
+        append_slice(&at, MKV_SLICE("\r\n"));
+    }
+    if (opt->method == MKV_VOLUME_GET && opt->range_length) {
+        n = snprintf(number, sizeof(number), "Range: bytes=%" PRIu64 "-%" PRIu64 "\r\n",
+                     opt->range_from, opt->range_from + (opt->range_length - 1));
+        append(&at, number, (size_t)n);
+    } else if (opt->method == MKV_VOLUME_GET && opt->range_from) {
         n = snprintf(number, sizeof(number), "Range: bytes=%" PRIu64 "-\r\n", opt->range_from);
         append(&at, number, (size_t)n);
     }
@@ -206,8 +216,11 @@ enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exch
     if (!is_path(opt->path)) return MKV_EINVAL;
     if (opt->date && (strlen(opt->date) > DATE_MAX || strpbrk(opt->date, "\r\n")))
         return MKV_EINVAL;
+    if (opt->authorization && strpbrk(opt->authorization, "\r\n")) return MKV_EINVAL;
+    if (opt->range_length && opt->range_length - 1 > UINT64_MAX - opt->range_from)
+        return MKV_EINVAL;
     x = calloc(1, sizeof(*x) + v->dir.len + opt->path.len + v->host_lines_len + HEADERS_MAX +
-                      DATE_MAX);
+                      DATE_MAX + (opt->authorization ? strlen(opt->authorization) : 0));
     if (!x) return MKV_ENOMEM;
     x->method = opt->method;
     x->volume = v;

@@ -90,7 +90,9 @@ struct mkv_exchange_options {
     int64_t body_length;    /* PUT: bytes, or -1: chunked                       */
     const char *date;       /* PUT: the Date header, which nginx makes the file's
                                mtime; NULL: none.  Copied                       */
-    uint64_t range_from;    /* GET: from this byte on; 0: all.  A volume that can
+    const char *authorization; /* REBALANCE: the value of that header; NULL: none.  Copied */
+    uint64_t range_from;    /* GET: from this byte on...                        */
+    uint64_t range_length;  /* ...so many; 0: up to the end.  Both 0: all.  A volume that can
                                not do that answers 200 and sends all of it      */
 };
 
@@ -115,7 +117,8 @@ struct mkv_exchange_events {
 #define MKV_SEND_LOW (256 * 1024)
 
 /* Starts it; on an error nothing is called back: MKV_EINVAL where the path does
- * not begin with '/' or holds a blank, a control or a non-ASCII character. */
+ * not begin with '/' or holds a blank, a control or a non-ASCII character, or
+ * where the range ends behind UINT64_MAX. */
 enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exchange_options *opt,
                                 const struct mkv_exchange_events *events, void *arg) MKV_MUSTUSE;
 

@@ -79,6 +79,8 @@ static void add_front(struct evbuffer *out, const struct mkv_metrics *m)
     single(out, "mkv_puts_repaired_total", "counter",
            "Replicas that failed during a PUT and were made on another volume.",
            m->puts_repaired);
+    single(out, "mkv_reads_resumed_total", "counter",
+           "Values that another replica went on with in the middle.", m->reads_resumed);
     single(out, "mkv_garbage_deleted_total", "counter", "Superseded files deleted.",
            m->garbage_deleted);
     single(out, "mkv_garbage_failed_total", "counter",
@@ -182,6 +184,8 @@ static void add_index(struct evbuffer *out, struct mkv_index *ix)
                         (unsigned long long)s.writing);
     single(out, "mkv_garbage", "gauge", "Superseded generations waiting to be deleted.",
            s.garbage);
+    single(out, "mkv_buckets", "gauge", "Buckets.", s.buckets);
+    single(out, "mkv_uploads", "gauge", "Unfinished multipart uploads.", s.uploads);
     single(out, "mkv_index_commits_total", "counter", "Commits of the index.", s.commits);
     single(out, "mkv_index_changes_total", "counter", "Changes committed.", s.changes);
     single(out, "mkv_index_failed_commits_total", "counter", "Commits that failed.", s.failed);

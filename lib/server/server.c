@@ -220,6 +220,8 @@ static enum mkv_err open_all(struct server *s, char *why)
     if (err) return err;
     fprintf(stderr, "mkv-server %s: listening on %s; %zu volumes, %llu replicas; index %s\n",
             MKV_VERSION, address, cfg->nvolumes, (unsigned long long)cfg->replicas, cfg->db);
+    if (!cfg->keys)
+        mkv_log_warn("without -keys every request is served, and S3 signatures are not checked");
     return MKV_OK;
 }
 
@@ -235,8 +237,9 @@ static void close_all(struct server *s)
     admin_close(s->admin);
     for (int i = 0; i < DOORS; i++)
         http1_server_close(s->doors[i].front);
-    mkv_s3_close(s->s3);
+    mkv_s3_stop(s->s3);
     mkv_store_close(s->store);
+    mkv_s3_close(s->s3);
     mkv_loop_close(s->loop);
 }
 

@@ -27,7 +27,7 @@ struct copy_options {
     uint64_t from_generation; /* ...of these generations                       */
     uint64_t to_generation;
     int64_t size;             /* -1: not known                                 */
-    int64_t mtime;            /* for the target; -1: as the source says        */
+    int64_t mtime;            /* for the target; -1: as the source shows it    */
     const uint8_t *md5;       /* NULL: not known.  Copied                      */
 };
 

@@ -58,14 +58,6 @@ static void describe(struct mkv_store *s, struct mkv_slice key, const uint8_t md
     where->volumes_len = n;
 }
 
-/* 0 the best: up, suspect, down, unknown server. */
-static unsigned rank_of(struct mkv_store *s, struct mkv_replica r)
-{
-    struct mkv_volume *v = store_volume(s, r.volume);
-
-    return v ? (unsigned)mkv_volume_state(v) : MKV_VOLUME_DOWN + 1;
-}
-
 /* A random one of the replicas seen just now whose volume is not known to be
  * down; -1 where there is none. */
 static int choose_probed(struct mkv_store *s, const struct mkv_record *rec, uint16_t found)
@@ -73,27 +65,13 @@ static int choose_probed(struct mkv_store *s, const struct mkv_record *rec, uint
     unsigned n = 0, usable[MKV_REPLICAS_MAX];
 
     for (unsigned i = 0; i < rec->nreplicas; i++)
-        if ((found >> i & 1) && rank_of(s, rec->replicas[i]) < MKV_VOLUME_DOWN) usable[n++] = i;
+        if ((found >> i & 1) && store_rank(s, rec->replicas[i]) < MKV_VOLUME_DOWN) usable[n++] = i;
     return n ? (int)usable[store_random(s, n)] : -1;
 }
 
-/* Random within each rank. */
-static void order_replicas(struct mkv_locate *l)
+static void begin_round(struct mkv_locate *l)
 {
-    unsigned n = 0;
-
-    for (unsigned rank = MKV_VOLUME_UP; rank <= MKV_VOLUME_DOWN + 1; rank++) {
-        unsigned first = n;
-
-        for (unsigned i = 0; i < l->record.nreplicas; i++) {
-            if (rank_of(l->store, l->record.replicas[i]) != rank) continue;
-            l->order[n] = i;
-            unsigned other = first + store_random(l->store, n - first + 1);
-            l->order[n] = l->order[other];
-            l->order[other] = i;
-            n++;
-        }
-    }
+    store_order(l->store, &l->record, l->order);
     l->next = l->missing = l->unasked = 0;
 }
 
@@ -134,7 +112,7 @@ static enum mkv_err read_again(struct mkv_locate *l)
     }
     mkv_record_clear(&l->record);
     l->record = now; /* given away */
-    order_replicas(l);
+    begin_round(l);
     return MKV_PENDING;
 }
 
@@ -225,7 +203,7 @@ static enum mkv_err start(struct mkv_store *s, struct mkv_slice key,
     mkv_record_init(rec);
     l->done = done;
     l->arg = arg;
-    order_replicas(l);
+    begin_round(l);
     err = advance(l);
     if (err != MKV_PENDING) {
         destroy(l);

@@ -407,7 +407,7 @@ static void enter_copy(struct mkv_move *m)
                                .from_generation = m->record.generation,
                                .to_generation = m->record.generation,
                                .size = m->size,
-                               .mtime = m->record.mtime,
+                               .mtime = -1, /* the source's: the record's may be newer */
                                .md5 = m->record.has_md5 ? m->record.md5 : NULL};
 
     if (m->written == m->ntargets) {

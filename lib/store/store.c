@@ -2,6 +2,7 @@
 #include "store/store.h"
 
 #include "mkv/log.h"
+#include "mkv/spool.h"
 #include "mkv/uri.h"
 #include "store/sweep.h"
 
@@ -59,6 +60,19 @@ static enum mkv_err open_volumes(struct mkv_store *s, char *why, size_t why_size
     return MKV_OK;
 }
 
+/* After the index: its lock comes first. */
+static enum mkv_err open_spool(struct mkv_store *s, char *why, size_t why_size)
+{
+    char *inside = NULL;
+    enum mkv_err err;
+
+    if (s->cfg->program != MKV_PROGRAM_SERVER) return MKV_OK;
+    if (!s->cfg->spool && asprintf(&inside, "%s/spool", s->cfg->db) < 0) return MKV_ENOMEM;
+    err = mkv_spool_open(&s->spool, s->loop, inside ? inside : s->cfg->spool, why, why_size);
+    free(inside);
+    return err;
+}
+
 enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
                             const struct mkv_config *cfg, struct mkv_metrics *metrics,
                             const char *address, char *why, size_t why_size)
@@ -88,10 +102,16 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (err) goto out;
     err = open_volumes(s, why, why_size);
     if (err) goto out;
+    err = open_spool(s, why, why_size);
+    if (err) goto out;
+    err = store_sweep_spool(s);
+    if (err) goto out;
     err = mkv_index_recover(s->index, &found);
     if (err) goto out;
     if (found)
         mkv_log_warn("undoing %zu writes that were under way when the server last stopped", found);
+    err = store_sweep_spool(s);
+    if (err) goto out;
     err = sweep_open(&s->sweeper, s);
     if (err) goto out;
     *out = s;
@@ -114,6 +134,7 @@ void mkv_store_close(struct mkv_store *s)
     mkv_index_close(s->index); /* calls back: what waited for the index ends here */
     sweep_close(s->sweeper);
     mkv_volumes_close(s->volumes);
+    mkv_spool_close(s->spool);
     mkv_loop_settle(s->loop);  /* frees what retired */
     digester_close(s->digester);
     mkv_blocks_close(s->blocks);
@@ -131,6 +152,11 @@ struct mkv_index *mkv_store_index(struct mkv_store *store)
 struct mkv_volumes *mkv_store_volumes(struct mkv_store *store)
 {
     return store->volumes;
+}
+
+struct mkv_spool *mkv_store_spool(struct mkv_store *store)
+{
+    return store->spool;
 }
 
 struct mkv_blocks *mkv_store_blocks(struct mkv_store *store)
@@ -199,6 +225,13 @@ enum mkv_err store_take_fields(struct mkv_record *to, const struct mkv_record *f
     return MKV_OK;
 }
 
+bool store_same_value(const struct mkv_record *a, const struct mkv_record *b)
+{
+    if (a->generation != b->generation || a->has_md5 != b->has_md5) return false;
+    if (a->size >= 0 && b->size >= 0 && a->size != b->size) return false;
+    return a->has_md5 ? memcmp(a->md5, b->md5, MKV_MD5_LEN) == 0 : a->mtime == b->mtime;
+}
+
 bool store_same_files(const struct mkv_record *a, const struct mkv_record *b)
 {
     if (a->generation != b->generation || a->nreplicas != b->nreplicas) return false;
@@ -225,6 +258,32 @@ size_t store_file_path(char out[STORE_PATH_MAX], struct mkv_replica r, struct mk
     memcpy(out + n, key_path.data, key_path.len);
     out[n + key_path.len] = '\0';
     return n + key_path.len;
+}
+
+unsigned store_rank(struct mkv_store *s, struct mkv_replica r)
+{
+    struct mkv_volume *v = store_volume(s, r.volume);
+
+    return v ? (unsigned)mkv_volume_state(v) : MKV_VOLUME_DOWN + 1;
+}
+
+void store_order(struct mkv_store *s, const struct mkv_record *rec,
+                 unsigned order[MKV_REPLICAS_MAX])
+{
+    unsigned n = 0;
+
+    for (unsigned rank = MKV_VOLUME_UP; rank <= MKV_VOLUME_DOWN + 1; rank++) {
+        unsigned first = n;
+
+        for (unsigned i = 0; i < rec->nreplicas; i++) {
+            if (store_rank(s, rec->replicas[i]) != rank) continue;
+            order[n] = i;
+            unsigned other = first + store_random(s, n - first + 1);
+            order[n] = order[other];
+            order[other] = i;
+            n++;
+        }
+    }
 }
 
 uint32_t store_random(struct mkv_store *s, uint32_t n)

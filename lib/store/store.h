@@ -29,6 +29,7 @@ struct mkv_store {
     struct mkv_blocks *blocks;     /* owned */
     struct digester *digester;     /* owned */
     struct mkv_volumes *volumes;   /* owned */
+    struct mkv_spool *spool;       /* owned; NULL but in the server */
     uint32_t *ids;                 /* owned: of cfg->volumes, in that order */
     struct mkv_volume **by_id;     /* owned array of borrowed servers; NULL: not asked for yet */
     size_t nby_id;
@@ -62,12 +63,25 @@ static inline bool store_same_replica(struct mkv_replica a, struct mkv_replica b
 }
 /* Replaces to's typed fields by a copy of from's.  MKV_ENOMEM: to is as it was. */
 enum mkv_err store_take_fields(struct mkv_record *to, const struct mkv_record *from) MKV_MUSTUSE;
+/* Whether both speak of one value, whatever they say of its replicas, fields and
+ * state.  A name is used again once its key is gone: without an MD5 the time tells
+ * the values apart. */
+bool store_same_value(const struct mkv_record *a, const struct mkv_record *b);
 /* Same generation, same replicas in the same order. */
 bool store_same_files(const struct mkv_record *a, const struct mkv_record *b);
 
 /* "/svXX/xx/yy/NAME" from the replica and the key's path; returns its length. */
 size_t store_file_path(char out[STORE_PATH_MAX], struct mkv_replica r, struct mkv_slice key_path);
 
+/* At start, with index and spool open: removes what no upload of the index names.
+ * Where the index can not be read nothing goes. */
+enum mkv_err store_sweep_spool(struct mkv_store *s) MKV_MUSTUSE;
+
+/* How good a replica is to ask, 0 the best: up, suspect, down, unknown server. */
+unsigned store_rank(struct mkv_store *s, struct mkv_replica r);
+/* The indexes of rec's replicas, the best to ask first, random within each rank. */
+void store_order(struct mkv_store *s, const struct mkv_record *rec,
+                 unsigned order[MKV_REPLICAS_MAX]);
 /* Below n, for spreading reads; not for secrets. */
 uint32_t store_random(struct mkv_store *s, uint32_t n);
 

@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 import sys
 
@@ -6,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+from mkvtest import s3 as s3tools  # noqa: E402
 from mkvtest.cluster import BIN, Cluster, Volume  # noqa: E402
 from mkvtest.faults import FaultyVolume  # noqa: E402
 from mkvtest.slow import SlowClients  # noqa: E402
@@ -146,6 +148,38 @@ def own_cluster(own_volumes, tmp_path):
     yield make
     for cluster in made:
         cluster.end()
+
+
+@pytest.fixture
+def make_s3(make_cluster, tmp_path, monkeypatch):
+    """make_s3(*flags, keys=True): a server on three volumes; its keys are those of mkvtest/s3.py, or it checks none."""
+    for name in [name for name in os.environ if name.upper().startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    made = []
+
+    def make(*flags, keys=True, **options):
+        file = s3tools.write_keys(tmp_path / "keys") if keys else None
+        cluster = make_cluster(*(("-keys", file) if keys else ()), *flags, **options)
+        made.append(s3tools.Server(cluster, tmp_path, file))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.end()
+
+
+@pytest.fixture
+def s3(make_s3):
+    """The ordinary case: every request must be signed."""
+    return make_s3()
+
+
+@pytest.fixture
+def client(tmp_path):
+    """Where the programs of a test run: a home without configuration."""
+    directory = tmp_path / "client"
+    directory.mkdir()
+    return s3tools.Client(directory)
 
 
 def tsv(name):

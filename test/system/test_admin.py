@@ -4,6 +4,7 @@ import re
 
 from mkvtest import faults, http
 from mkvtest.cluster import wait_until
+from mkvtest.jobs import index
 
 SAMPLE = re.compile(r'^([a-z_]+)(\{[a-z]+="(?:[^"\\]|\\.)*"(?:,[a-z]+="(?:[^"\\]|\\.)*")*\})? (-?[0-9.e+-]+|\+Inf|NaN)$')
 
@@ -58,6 +59,13 @@ def test_other_paths(cluster):
     assert cluster.master.admin("/").status in (200, 404)
     for path in ("/metrics", "/healthz"):
         assert cluster.master.get(path).status == 404, "on the data port it is a key like any other"
+
+
+def test_metrics_count_buckets_and_uploads(cluster):
+    cluster.master.stop_cleanly()
+    index(cluster.master.db, "-force", "load", stdin=b'{"bucket":"a","created":0}\n{"bucket":"b","created":1}\n').expect(0)
+    metrics = cluster.restart_master().metrics()
+    assert (metrics["mkv_buckets"], metrics["mkv_uploads"]) == (2, 0)
 
 
 def test_metrics_are_well_formed(make_cluster):

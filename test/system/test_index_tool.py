@@ -86,6 +86,40 @@ def test_records_that_no_master_writes_survive_too(tmp_path):
     assert index(tmp_path / "b", "dump").expect(0).out == dumped
 
 
+def test_every_kind_of_field_survives(tmp_path):
+    fields = {str(number): (bytes([number]) * (number * 97)).hex() for number in range(1, 12)}  # all of enum mkv_field
+    fields["11"] = "ab" * 500_000
+    text = json.dumps({"key": "/k", "state": "live", "generation": 3, "size": 5, "mtime": 7, "md5": "00" * 16,
+                       "replicas": ["h:1/sv03"], "fields": fields}, separators=(",", ":")).encode() + b"\n"
+    index(tmp_path / "a", "load", stdin=text).expect(0)
+    assert index(tmp_path / "a", "dump").expect(0).out == text
+    assert index(tmp_path / "a", "get", "/k").expect(0).out == text
+
+
+BUCKETS = [
+    '{"bucket":"a","created":-5}',
+    '{"bucket":"a.b","owner":"k","created":0}',
+    '{"bucket":"' + "n" * 63 + '","owner":"' + "ü" * 64 + '","created":9223372036854775807}',
+    '{"bucket":"photos","owner":"AKIA0123456789","created":1793786400}',
+]
+
+
+def test_buckets_are_dumped_loaded_counted_and_copied(tmp_path):
+    text = "\n".join(BUCKETS + STRANGE[:1]).encode() + b"\n"
+    loaded = index(tmp_path / "a", "load", stdin=text).expect(0)
+    assert "1 records and 4 buckets loaded" in loaded.why
+    assert index(tmp_path / "a", "dump").expect(0).out == text
+    index(tmp_path / "a", "backup", tmp_path / "copy").expect(0)
+    assert index(tmp_path / "copy", "dump").expect(0).out == text
+    stat = index(tmp_path / "copy", "-json", "stat").expect(0).json
+    assert stat["buckets"] == 4 and stat["uploads"] == 0
+    assert "buckets     4\nuploads     0\n" in index(tmp_path / "a", "stat").expect(0).text
+    index(tmp_path / "only", "load", stdin=BUCKETS[0].encode()).expect(0)
+    assert "holds 1 buckets already" in index(tmp_path / "only", "load", stdin=text).expect(1).why
+    index(tmp_path / "only", "-force", "load", stdin=text).expect(0)
+    assert index(tmp_path / "only", "dump").expect(0).out == text
+
+
 GOOD = '{"key":"/k","state":"live","generation":0,"replicas":["h:1"]}'
 
 
@@ -116,6 +150,17 @@ GOOD = '{"key":"/k","state":"live","generation":0,"replicas":["h:1"]}'
     (GOOD.replace(":0", ':0,"fields":{"1":"0"}'), '"fields"'),
     (GOOD.replace(":0", ':0,"fields":{"1":""}'), '"fields"'),
     (GOOD.replace(":0", ':0,"sise":5'), '"sise": no such member'),
+    ('{"bucket":"","created":5}', '"bucket": a bucket\'s name has 1 to 63 bytes'),
+    ('{"bucket":"%s","created":5}' % ("b" * 64), '"bucket": a bucket\'s name has 1 to 63 bytes'),
+    ('{"bucket":"a/b","created":5}', '"bucket": a bucket\'s name'),
+    ('{"bucket":5,"created":5}', '"bucket": a bucket\'s name'),
+    ('{"bucket":"b"}', '"created" is missing'),
+    ('{"bucket":"b","created":"5"}', '"created": it is in seconds since 1970'),
+    ('{"bucket":"b","created":5,"owner":""}', '"owner": an access key has 1 to 128 bytes'),
+    ('{"bucket":"b","created":5,"owner":"%s"}' % ("k" * 129), '"owner": an access key has 1 to 128 bytes'),
+    ('{"bucket":"b","created":5,"size":5}', '"size": no such member'),
+    ('{"bucket":"b","key":"/k","created":5}', '"key": no such member'),
+    ('{"bucket":"b","bucket":"c","created":5}', "duplicate"),
 ])
 def test_a_bad_line_is_named(tmp_path, line, why):
     text = GOOD.replace("/k", "/first") + "\n\n" + line + "\n" + GOOD + "\n"

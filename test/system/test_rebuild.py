@@ -16,6 +16,7 @@ import pytest
 from mkvtest import faults, fs, http, place
 from mkvtest import summary as jobs
 from mkvtest.cluster import ROOT, Cluster, Volume, is_listening, wait_until
+from mkvtest.jobs import index
 
 HARD = ["/wehave", "/", "/a?", "/we have", "/plus+plus", "//", "/a//b", "/./..//x/", "/日本語", "/per%cent", "/new\nline",
         "/hash#and&what?%+", "/" + "k" * 189, "/" + "k" * 190, "/" + "k" * 300, "/" + "ü" * 544, "/" + "k" * 1088,
@@ -40,7 +41,7 @@ def index_bytes(db):
 
 def leftovers(db):
     """What is in the index's directory that should not stay there."""
-    return {p.name for p in pathlib.Path(db).iterdir()} - {"data.mdb", "lock.mdb", "mkv.lock", "marks"}
+    return {p.name for p in pathlib.Path(db).iterdir()} - {"data.mdb", "lock.mdb", "mkv.lock", "marks", "spool"}
 
 
 def records(master):
@@ -197,6 +198,22 @@ def test_fresh(cluster):
         assert master.read(key) == value
     kept = 3 * len(master.keys())
     wait_until(lambda: len(cluster.files()) == kept, "superseded generations are deleted", 60)
+
+
+BUCKETS = b'{"bucket":"a.b","created":-1}\n{"bucket":"photos","owner":"KEY","created":1793786400}\n'
+
+
+def test_buckets_are_kept(cluster):
+    names, db = stopped_store(cluster)
+    index(db, "-force", "load", stdin=BUCKETS).expect(0)
+    before = index(db, "dump").expect(0).out
+    assert before.startswith(BUCKETS)
+    done = rebuild(names, db)
+    assert (done.status, done.errors, done.summary["buckets"], done.summary["uploads"]) == (0, "", 2, 0)
+    assert index(db, "dump").expect(0).out == before
+    done = rebuild(names, db, "-fresh")
+    assert (done.status, done.errors, done.summary["buckets"]) == (0, "", 0)
+    assert b"bucket" not in index(db, "dump").expect(0).out
 
 
 def test_without_any_index(cluster):

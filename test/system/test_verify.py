@@ -31,7 +31,7 @@ def clean(cluster, *flags, **options):
     figures = outcome.json
     assert not outcome.errors, outcome
     for name in ("missing", "wrong_size", "damaged", "different", "under_replicated", "lost", "unchecked", "unbalanced",
-                 "repaired", "repairable", "in_use", "orphans", "orphans_deleted", "errors"):
+                 "repaired", "repairable", "in_use", "orphans", "orphans_deleted", "spool_orphans", "parts_missing", "errors"):
         assert figures[name] == 0, (name, outcome)
     return figures
 
@@ -298,6 +298,29 @@ def plant(cluster, key, data, copy=0, generation=0, subvolume=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
+
+
+def test_orphans_in_the_spool(stored, tmp_path):
+    values = stored()
+    cluster, beside = values.cluster, values.cluster.master.running()
+    spool = tmp_path / "another spool"
+    old, new = spool / ("00ff" * 8), spool / ("ff00" * 8)
+    for directory in (old, new):
+        directory.mkdir(parents=True)
+        (directory / "1.1").write_bytes(b"a part")
+        (directory / "2.1~").write_bytes(b"half of one")
+    for path in [*old.iterdir(), old]:
+        os.utime(path, (time.time() - 100,) * 2)
+    (spool / "notes").write_text("mine")
+    found = verify(cluster, "-orphans", "-spool", spool).expect(1)
+    assert f"verify: {old.name}: orphan in the spool: no upload has that id\n" in found.why
+    assert (found.json["spool_orphans"], found.json["orphans"], found.json["foreign"]) == (1 if beside else 2, 0, 1)
+    done = verify(cluster, "-orphans", "-repair", "-spool", spool).expect(0)
+    assert done.json["spool_orphans_deleted"] == (1 if beside else 2)
+    assert {path.name for path in spool.iterdir()} == {"notes"} | ({new.name} if beside else set())
+    missing = verify(cluster, "-orphans", "-spool", tmp_path / "typo").expect(1)
+    assert "typo can not be read" in missing.why and "-spool" in missing.why
+    values.all_well()
 
 
 def test_orphans_are_found_and_deleted(stored):

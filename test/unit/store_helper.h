@@ -19,11 +19,11 @@
 
 /* ---- volumes ------------------------------------------------------------------- */
 
-/* Keeps names, no contents, in the same loop. */
+/* Keeps names and dates, no contents, in the same loop. */
 struct toy_volume {
     struct evhttp *http;
     char name[32];
-    char files[FILES_MAX][256];
+    char files[FILES_MAX][256], dates[FILES_MAX][MKV_HTTP_DATE_MAX];
     unsigned nfiles, puts, deletes;
     int refuse_puts; /* this status instead */
     bool unreadable;
@@ -46,13 +46,14 @@ static inline int find_file(const struct toy_volume *v, const char *path)
     return -1;
 }
 
-static inline int toy_put(struct toy_volume *v, const char *path)
+static inline int toy_put(struct toy_volume *v, const char *path, const char *date)
 {
     v->puts++;
     if (v->refuse_puts) return v->refuse_puts;
     if (find_file(v, path) < 0) {
         assert_true(v->nfiles < FILES_MAX && strlen(path) < sizeof(v->files[0]));
-        memcpy(v->files[v->nfiles++], path, strlen(path) + 1);
+        memcpy(v->files[v->nfiles], path, strlen(path) + 1);
+        snprintf(v->dates[v->nfiles++], sizeof(v->dates[0]), "%s", date ? date : "");
     }
     return 201;
 }
@@ -64,23 +65,31 @@ static inline int toy_delete(struct toy_volume *v, const char *path)
     v->deletes++;
     if (i < 0) return 404;
     memmove(v->files[i], v->files[--v->nfiles], sizeof(v->files[i]));
+    memmove(v->dates[i], v->dates[v->nfiles], sizeof(v->dates[i]));
     return 204;
 }
 
-static inline void on_request(struct evhttp_request *req, void *arg)
+static inline void on_toy_request(struct evhttp_request *req, void *arg)
 {
     struct toy_volume *v = arg;
     const char *path = evhttp_request_get_uri(req);
+    const struct evkeyvalq *said = evhttp_request_get_input_headers(req);
+    struct evkeyvalq *says;
     struct evbuffer *value = NULL;
-    int status;
+    int status, i;
 
     switch (evhttp_request_get_command(req)) {
-    case EVHTTP_REQ_PUT: status = toy_put(v, path); break;
+    case EVHTTP_REQ_PUT: status = toy_put(v, path, evhttp_find_header(said, "Date")); break;
     case EVHTTP_REQ_DELETE: status = toy_delete(v, path); break;
     default:
-        status = v->unreadable ? 500 : find_file(v, path) < 0 ? 404 : 200;
+        i = find_file(v, path);
+        status = v->unreadable ? 500 : i < 0 ? 404 : 200;
         value = evbuffer_new();
-        if (status == 200) evbuffer_add(value, "value", 5);
+        if (status != 200) break;
+        evbuffer_add(value, "value", 5);
+        says = evhttp_request_get_output_headers(req);
+        evhttp_add_header(says, "Content-Length", "5"); /* to a HEAD, too */
+        if (v->dates[i][0]) evhttp_add_header(says, "Last-Modified", v->dates[i]);
     }
     evhttp_send_reply(req, status, "Toy", value);
     if (value) evbuffer_free(value);
@@ -95,7 +104,7 @@ static inline void start_volume(struct world *w, struct toy_volume *v)
     v->http = evhttp_new(mkv_loop_base(w->loop));
     evhttp_set_allowed_methods(v->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
                                             EVHTTP_REQ_DELETE);
-    evhttp_set_gencb(v->http, on_request, v);
+    evhttp_set_gencb(v->http, on_toy_request, v);
     bound = evhttp_bind_socket_with_handle(v->http, "127.0.0.1", 0);
     assert_non_null(bound);
     assert_int_equal(

@@ -172,6 +172,24 @@ static void blocks_are_used_again(void **state)
     evbuffer_free(b);
 }
 
+/* One that its taker fills: it lives as long as anybody has it, then serves again. */
+static void a_block_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    struct evbuffer *b = evbuffer_new();
+    struct mkv_block *own = mkv_blocks_take(f->blocks);
+    uint8_t *data = mkv_block_data(own);
+
+    memset(data, 't', MKV_BLOCK_SIZE);
+    assert_int_equal(mkv_bytes_append(b, (struct mkv_bytes){data, MKV_BLOCK_SIZE, own}), MKV_OK);
+    mkv_block_release(own);
+    assert_ptr_not_equal(pass(f, 'p', 50000).block, own);
+    assert_true(all_are(b, 't', MKV_BLOCK_SIZE));
+    evbuffer_free(b);
+    assert_ptr_equal(mkv_blocks_take(f->blocks), own);
+    mkv_block_release(own);
+}
+
 /* Many are referenced when the pool closes: each is freed with its last bytes. */
 static void references_outlive_the_pool(void **state)
 {
@@ -199,6 +217,7 @@ int main(void)
         TEST(reads_as_read_does),        TEST(small_pieces_are_copied),
         TEST(foreign_bytes_are_copied),  TEST(a_piece_is_shared),
         TEST(blocks_are_used_again),     TEST(references_outlive_the_pool),
+        TEST(a_block_is_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

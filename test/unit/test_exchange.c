@@ -29,16 +29,20 @@ static void test_requests_on_the_wire(void **state)
         enum mkv_exchange_method method;
         int64_t length;
         const char *date;
-        uint64_t from;
+        uint64_t from, range;
         const char *word, *headers; /* expected, around the target and the Host */
     } rows[] = {
-        {MKV_VOLUME_HEAD,   0,  NULL,                            0,  "HEAD",   ""                     },
-        {MKV_VOLUME_GET,    0,  NULL,                            0,  "GET",    ""                     },
-        {MKV_VOLUME_GET,    0,  NULL,                            77, "GET",    "Range: bytes=77-\r\n" },
-        {MKV_VOLUME_DELETE, 0,  NULL,                            0,  "DELETE", ""                     },
-        {MKV_VOLUME_PUT,    5,  NULL,                            0,  "PUT",    "Content-Length: 5\r\n"},
-        {MKV_VOLUME_PUT,    -1, "Sun, 22 Nov 2026 10:00:00 GMT", 0,  "PUT",
-         "Transfer-Encoding: chunked\r\nDate: Sun, 22 Nov 2026 10:00:00 GMT\r\n"                      },
+        {MKV_VOLUME_HEAD, 0, NULL, 0, 0, "HEAD", ""},
+        {MKV_VOLUME_GET, 0, NULL, 0, 0, "GET", ""},
+        {MKV_VOLUME_GET, 0, NULL, 77, 0, "GET", "Range: bytes=77-\r\n"},
+        {MKV_VOLUME_GET, 0, NULL, 0, 1, "GET", "Range: bytes=0-0\r\n"},
+        {MKV_VOLUME_GET, 0, NULL, 77, 23, "GET", "Range: bytes=77-99\r\n"},
+        {MKV_VOLUME_GET, 0, NULL, UINT64_MAX, 1, "GET",
+         "Range: bytes=18446744073709551615-18446744073709551615\r\n"},
+        {MKV_VOLUME_DELETE, 0, NULL, 77, 23, "DELETE", ""},
+        {MKV_VOLUME_PUT, 5, NULL, 0, 0, "PUT", "Content-Length: 5\r\n"},
+        {MKV_VOLUME_PUT, -1, "Sun, 22 Nov 2026 10:00:00 GMT", 0, 0, "PUT",
+         "Transfer-Encoding: chunked\r\nDate: Sun, 22 Nov 2026 10:00:00 GMT\r\n"},
     };
     struct fixture *f = *state;
     char name[80], expected[512];
@@ -52,7 +56,8 @@ static void test_requests_on_the_wire(void **state)
                                                  .path = MKV_SLICE("/sv01/aa/bb/eA=="),
                                                  .body_length = rows[i].length,
                                                  .date = rows[i].date,
-                                                 .range_from = rows[i].from};
+                                                 .range_from = rows[i].from,
+                                                 .range_length = rows[i].range};
         struct trace t;
 
         trace_init(&t, f);
@@ -90,7 +95,15 @@ static void test_bad_requests_are_not_begun(void **state)
     opt.path = MKV_SLICE("/a");
     opt.date = "yesterday\r\nX: y";
     assert_int_equal(mkv_exchange_start(&t.x, &opt, &trace_events, &t), MKV_EINVAL);
-    assert_int_equal(stats_of(f).exchanges, 0);
+    opt.method = MKV_VOLUME_GET;
+    opt.date = NULL;
+    opt.range_from = 1;
+    opt.range_length = UINT64_MAX;
+    assert_int_equal(mkv_exchange_start(&t.x, &opt, &trace_events, &t), MKV_OK);
+    mkv_exchange_cancel(t.x);
+    opt.range_from = 2;
+    assert_int_equal(mkv_exchange_start(&t.x, &opt, &trace_events, &t), MKV_EINVAL);
+    assert_int_equal(stats_of(f).exchanges, 1);
     trace_clear(&t);
 }
 

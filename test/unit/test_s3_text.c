@@ -4,6 +4,8 @@
 #include "api/s3_error.h"
 #include "s3_helper.h"
 
+#include <time.h>
+
 static void base64(void **state)
 {
     static const struct {
@@ -85,6 +87,22 @@ static void dates_out(void **state)
     }
 }
 
+/* Every day of the years 1970 to 9999, at another time each. */
+static void dates_out_are_gmtime(void **state)
+{
+    (void)state;
+    for (int64_t day = 0; day < 2932896; day++) {
+        char iso[S3_ISO_DATE_LEN + 1], want[64];
+        time_t when = (time_t)(day * 86400 + day % 86400);
+        struct tm tm;
+
+        s3_iso_date(iso, when);
+        gmtime_r(&when, &tm);
+        strftime(want, sizeof(want), "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+        if (strcmp(iso, want) != 0) fail_msg("%s, not %s", iso, want);
+    }
+}
+
 static void dates_in(void **state)
 {
     static const struct {
@@ -158,7 +176,8 @@ static void errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(base64),   cmocka_unit_test(uri_encode), cmocka_unit_test(dates_out),
+        cmocka_unit_test(base64),   cmocka_unit_test(uri_encode),
+        cmocka_unit_test(dates_out), cmocka_unit_test(dates_out_are_gmtime),
         cmocka_unit_test(dates_in), cmocka_unit_test(errors),
     };
 

@@ -8,7 +8,7 @@ struct caller {
     enum mkv_err allow_err, verify_err;
     unsigned asked, verified;
     bool saw_old;
-    struct mkv_record old; /* as allow() saw it: without fields */
+    struct mkv_record old;         /* as allow() saw it: without fields */
     struct mkv_slice content_type; /* verify() sets it; empty: not */
     struct mkv_record stored;      /* as verify() saw it: without fields */
 };
@@ -45,7 +45,9 @@ static const struct mkv_put_events opinions = {.ready = on_ready,
 
 static struct caller caller_with(const char *value)
 {
-    return (struct caller){.wr = {.value = value, .events = &opinions}};
+    return (struct caller){
+        .wr = {.value = value, .events = &opinions}
+    };
 }
 
 static void assert_no_key(struct world *w, const char *key)
@@ -116,7 +118,8 @@ static void allow_refuses(void **state)
     begin(&w, 3, "3");
     c.allow_err = MKV_EINVAL;
     assert_int_equal(start_put(&w, &c.wr, "/key", true), MKV_EINVAL);
-    for (unsigned i = 0; i < 5; i++) mkv_loop_settle(w.loop);
+    for (unsigned i = 0; i < 5; i++)
+        mkv_loop_settle(w.loop);
     assert_int_equal(c.wr.ready + c.wr.done + c.verified, 0);
     assert_no_key(&w, "/key");
 
@@ -179,7 +182,8 @@ static void verify_takes_the_write_back(void **state)
         assert_int_equal(start_put(&w, &c.wr, "/key", false), MKV_OK);
         if (late_ends[i]) {
             run_until(&w, c.wr.ready && all_files(&w) == 3);
-            for (unsigned n = 0; n < 5; n++) mkv_loop_turn(w.loop);
+            for (unsigned n = 0; n < 5; n++)
+                mkv_loop_turn(w.loop);
             c.wr.inside = true;
             mkv_put_end(c.wr.put);
             c.wr.inside = false;
@@ -287,7 +291,8 @@ static void refused(enum refuse_when when, unsigned long more_files)
     if (when == STORED_ALREADY) {
         send_value(&c.wr);
         run_until(&w, all_files(&w) == 3 + more_files);
-        for (unsigned i = 0; i < 5; i++) mkv_loop_turn(w.loop);
+        for (unsigned i = 0; i < 5; i++)
+            mkv_loop_turn(w.loop);
     }
     c.wr.inside = true;
     mkv_put_refuse(c.wr.put, MKV_EINVAL);

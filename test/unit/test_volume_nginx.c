@@ -246,6 +246,66 @@ static void test_date_and_range(void **state)
     trace_clear(&t);
 }
 
+static void note_range(struct mkv_exchange *x, const struct http1_head *head, void *arg)
+{
+    struct mkv_slice value;
+
+    (void)x;
+    if (http1_find(head, MKV_SLICE("content-range"), &value))
+        snprintf(((struct trace *)arg)->why, 64, "%.*s", (int)value.len, value.data);
+}
+
+/* A range that ends leaves the connection; one that lies behind the end is told
+ * the size. */
+static void test_ranges_that_end(void **state)
+{
+    static const struct mkv_exchange_events noting = {
+        .head = note_range, .body = trace_body, .done = done_quietly};
+    static const struct {
+        const char *path;
+        uint64_t from, length;
+        int status;
+        const char *range, *body;
+    } rows[] = {
+        {"/ten", 0, 1, 206, "bytes 0-0/10", "0"},
+        {"/ten", 2, 3, 206, "bytes 2-4/10", "234"},
+        {"/ten", 7, 100, 206, "bytes 7-9/10", "789"},
+        {"/ten", 9, INT64_MAX - 9, 206, "bytes 9-9/10", "9"},
+        {"/ten", UINT64_MAX, 0, 416, "bytes */10", ""},
+        {"/ten", 10, 1, 416, "bytes */10", ""},
+        {"/ten", 10, 0, 416, "bytes */10", ""},
+        {"/none", 0, 5, 200, "", ""}, /* it sends all of an empty file */
+        {"/none", 3, 0, 416, "bytes */0", ""},
+    };
+    NGINX_OR_SKIP(n, state);
+    struct trace t;
+
+    trace_init(&t, &n->f);
+    put(&t, "/ten", "0123456789", false);
+    trace_clear(&t);
+    trace_init(&t, &n->f);
+    put(&t, "/none", "", false);
+    trace_clear(&t);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct mkv_exchange_options opt = {.volume = n->f.volume,
+                                                 .method = MKV_VOLUME_GET,
+                                                 .path = mkv_slice_of(rows[i].path),
+                                                 .range_from = rows[i].from,
+                                                 .range_length = rows[i].length};
+
+        trace_init(&t, &n->f);
+        assert_int_equal(mkv_exchange_start(&t.x, &opt, &noting, &t), MKV_OK);
+        run_until(&n->f, t.done);
+        assert_int_equal(t.status, rows[i].status);
+        assert_string_equal(t.why, rows[i].range);
+        assert_int_equal(evbuffer_get_length(t.body), strlen(rows[i].body));
+        if (rows[i].body[0])
+            assert_memory_equal(evbuffer_pullup(t.body, -1), rows[i].body, strlen(rows[i].body));
+        trace_clear(&t);
+    }
+    assert_int_equal(stats_of(&n->f).connects, 1);
+}
+
 #define BIG (20 * 1024 * 1024)
 
 /* 20 MB there and back, copied from one exchange to the other by reference. */
@@ -407,6 +467,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH(test_round_trip),
         WITH(test_date_and_range),
+        WITH(test_ranges_that_end),
         WITH(test_copy_volume_to_volume),
         WITH(test_server_limits_requests),
         WITH(test_many_heads_take_turns),
