@@ -601,7 +601,7 @@ enum mkv_err mkv_store_move(struct mkv_store *store, struct mkv_slice key, unsig
     }
     place(m);
     keylock_take(&store->locks, &m->lock, key_of(m), md5);
-    keylock_take(&store->moves, &m->move_lock, key_of(m), md5);
+    keylock_join(&store->moves, &m->move_lock, key_of(m), md5);
     store_op_begin(store, &m->op, drop);
     event_assign(&m->wait, mkv_loop_base(store->loop), -1, 0, on_waited, m);
     *out = m;

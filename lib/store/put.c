@@ -77,10 +77,17 @@ static void destroy(void *arg)
     free(p);
 }
 
+/* Its change is on the way, or will never come. */
+static void bring_no_change(struct mkv_put *p)
+{
+    if (p->is_writer) mkv_index_writers(p->store->index, -1);
+    p->is_writer = false;
+}
+
 /* The store knows of it no more. */
 static void leave(struct mkv_put *p)
 {
-    if (p->is_writer) mkv_index_writers(p->store->index, -1);
+    bring_no_change(p);
     store_op_end(p->store, &p->op);
 }
 
@@ -450,6 +457,7 @@ static void enter_commit(struct mkv_put *p)
     into_placement_order(p);
     p->old.mtime = mkv_loop_wall(p->store->loop); /* of garbage: since when */
     if (!err) err = ask_index(p, &change, on_committed);
+    bring_no_change(p);
     if (err) fail(p, err);
 }
 

@@ -32,7 +32,7 @@ struct mkv_store {
     size_t nby_id;
     struct probe_cache *probes;    /* owned */
     struct keylocks locks;         /* being written, deleted or moved: 409 for others */
-    struct keylocks moves;         /* those being moved: the sweeper passes them by */
+    struct keylocks moves;         /* those being moved or deleted: the sweeper passes them by */
     struct keylocks sweeps;        /* those whose garbage is being deleted: a move waits */
     struct store_sweeper *sweeper; /* owned */
     struct store_op *ops;
