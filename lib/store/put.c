@@ -630,6 +630,7 @@ enum mkv_err mkv_put_start(struct mkv_put **out, struct mkv_store *store,
     enum mkv_err err = mkv_store_check_key(opt->key);
     struct mkv_put *p;
 
+    turns_asked(store);
     if (err) return err;
     if (opt->length == 0 && !opt->allow_empty) return MKV_EEMPTY;
     p = calloc(1, sizeof(*p));

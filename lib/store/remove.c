@@ -235,6 +235,7 @@ static enum mkv_err begin(struct mkv_remove **out, struct mkv_store *s, struct m
     struct mkv_remove *r;
     enum mkv_err err;
 
+    turns_asked(s);
     if (key.len > MKV_KEY_MAX) return MKV_ENOKEY;
     mkv_md5(key, md5);
     if (keylock_held(&s->locks, key, md5)) return MKV_EBUSY;

@@ -7,6 +7,7 @@
 #include "net/volume.h"
 #include "store/keylock.h"
 #include "store/probe.h"
+#include "store/turns.h"
 
 #define STORE_PATH_MAX (sizeof("/svFFFF") + MKV_PATH_MAX)
 
@@ -37,6 +38,7 @@ struct mkv_store {
     struct store_sweeper *sweeper; /* owned */
     struct store_op *ops;
     size_t nops;
+    struct turns turns;            /* of moves, which give way to all others */
     uint64_t random;               /* state of the generator */
     size_t stale_marks;            /* marks that could not be taken off: the index was full */
     bool closing;
