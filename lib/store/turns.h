@@ -42,7 +42,8 @@ struct turns {
 
 void turns_open(struct mkv_store *s); /* its loop is set, the rest zero */
 void turns_close(struct mkv_store *s); /* nobody has or awaits a turn */
-/* Called by something under way (store_op_begin).  True: go on.  False: begin(arg) will be called, unless turns_leave() comes first. */
+/* For something that is under way (store_op_begin).  True: go on.  False: begin(arg)
+ * will be called, unless turns_leave() comes first. */
 bool turns_take(struct mkv_store *s, struct turn *t, void (*begin)(void *arg), void *arg);
 void turns_leave(struct mkv_store *s, struct turn *t);
 /* A client asks for something. */
