@@ -273,7 +273,7 @@ static void enter_start(struct s3_call *c)
 {
     struct completion *m = c->state;
 
-    if (!m->gone) s3_slow_start(&m->slow, c);
+    if (!m->gone) s3_slow_start(&m->slow, c, S3_SLOW_FIRST_MS);
     start(c);
 }
 
@@ -386,7 +386,7 @@ static void enter_wait(struct s3_call *c)
         complete_go(c, COMPLETE_LOOK);
         return;
     }
-    s3_slow_start(&m->slow, c);
+    s3_slow_start(&m->slow, c, S3_SLOW_FIRST_MS);
     event_add(&m->turn, &soon);
 }
 

@@ -3,7 +3,7 @@
 #include "api/s3_bucket.h"
 #include "api/s3_handlers.h"
 #include "api/s3_meta.h"
-#include "api/s3_server.h"
+#include "api/s3_slow.h"
 #include "api/s3_source.h"
 #include "api/s3_wait.h"
 
@@ -19,6 +19,7 @@ struct copy {
     struct mkv_put *put;             /* likewise */
     struct mkv_describe *describe;   /* likewise */
     struct s3_wait wait;
+    struct s3_slow slow;             /* the answer, where it takes long */
     enum s3_error err;               /* the first failure; S3_OK until then */
     const char *why;
 };
@@ -28,6 +29,7 @@ static void clear_copy(struct s3_call *c)
     struct copy *p = c->state;
 
     s3_wait_cancel(&p->wait);
+    s3_slow_stop(&p->slow);
     s3_source_clear(&p->source);
     mkv_record_clear(&p->fields);
     s3_sum_clear(&p->sum);
@@ -38,16 +40,17 @@ static void clear_copy(struct s3_call *c)
 
 static void reply_copied(struct s3_call *c, const struct mkv_record *rec)
 {
+    struct copy *p = c->state;
     char etag[S3_ETAG_MAX];
     struct s3_xml x;
 
     s3_xml_init(&x, 4096);
-    s3_xml_root(&x, "CopyObjectResult");
+    s3_slow_root(&p->slow, &x, "CopyObjectResult");
     s3_xml_date(&x, "LastModified", rec->mtime);
     s3_xml_etag(&x, "ETag", mkv_slice(etag, s3_etag(rec, c->object, etag)));
     s3_meta_checksum_xml(rec, &x);
     s3_xml_close(&x, "CopyObjectResult");
-    s3_reply_xml(c, 200, NULL, &x);
+    s3_slow_reply(&p->slow, c, &x);
 }
 
 static void reply_failed(struct s3_call *c, enum mkv_err err)
@@ -55,9 +58,9 @@ static void reply_failed(struct s3_call *c, enum mkv_err err)
     struct copy *p = c->state;
 
     if (p->err)
-        s3_reply_error(c, p->err, p->why);
+        s3_slow_error(&p->slow, c, p->err, p->why);
     else
-        s3_reply_failure(c, err);
+        s3_slow_failure(&p->slow, c, err);
 }
 
 static enum mkv_err refuse(struct copy *p, enum s3_error err, const char *why)
@@ -78,7 +81,7 @@ static void on_described(enum mkv_err err, void *arg)
 
     p->describe = NULL;
     if (err)
-        s3_reply_failure(c, err);
+        reply_failed(c, err);
     else
         reply_copied(c, &p->source.rec);
 }
@@ -97,6 +100,20 @@ static enum s3_error keep_of_bytes(struct copy *p)
     return S3_OK;
 }
 
+/* Another value has come since the request began: waiting is of no use. */
+static bool is_replaced(const struct s3_call *c)
+{
+    const struct mkv_record *seen = &((struct copy *)c->state)->source.rec;
+    struct mkv_record now;
+    bool replaced;
+
+    mkv_record_init(&now);
+    replaced = !mkv_index_get(mkv_store_index(c->api->store), c->object, &now, NULL, NULL) &&
+               (now.state != MKV_LIVE || now.generation != seen->generation);
+    mkv_record_clear(&now);
+    return replaced;
+}
+
 static void describe(void *arg)
 {
     struct s3_call *c = arg;
@@ -113,7 +130,8 @@ static void describe(void *arg)
         return;
     }
     p->describe = NULL;
-    if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, describe, c)) s3_reply_failure(c, err);
+    if (err != MKV_EBUSY || is_replaced(c) || !s3_wait(&p->wait, c->api, describe, c))
+        reply_failed(c, err);
 }
 
 /* ---- from one key to another -------------------------------------------------------------- */
@@ -167,17 +185,22 @@ static void on_drained(void *arg)
     if (p->read) mkv_read_pause(p->read, false);
 }
 
+static enum s3_error check_conditions(const struct s3_call *c, const struct mkv_record *old)
+{
+    const struct copy *p = c->state;
+    struct s3_described object;
+
+    if (!p->conditional) return S3_OK;
+    if (old) s3_describe(&object, old, c->object);
+    return s3_conditions_write(&p->conditions, old ? &object.is : NULL);
+}
+
 static enum mkv_err on_allow(const struct mkv_record *old, void *arg)
 {
     struct s3_call *c = arg;
-    struct copy *p = c->state;
-    struct s3_described object;
-    enum s3_error err;
+    enum s3_error err = check_conditions(c, old);
 
-    if (!p->conditional) return MKV_OK;
-    if (old) s3_describe(&object, old, c->object);
-    err = s3_conditions_write(&p->conditions, old ? &object.is : NULL);
-    return err ? refuse(p, err, NULL) : MKV_OK;
+    return err ? refuse(c->state, err, NULL) : MKV_OK;
 }
 
 /* The bytes that came must be those that the index knows. */
@@ -187,11 +210,13 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
     struct copy *p = c->state;
     const struct mkv_record *source = &p->source.rec;
     struct s3_checksum_value sum;
+    enum s3_error err;
 
-    if (s3_is_dying(c->api->s3, c->bucket)) return refuse(p, S3_NO_SUCH_BUCKET, NULL);
     if ((source->has_md5 && memcmp(stored->md5, source->md5, MKV_MD5_LEN) != 0) ||
         (source->size >= 0 && stored->size != source->size))
         return refuse(p, S3_INTERNAL_ERROR, "A replica of the source is damaged.");
+    err = s3_bucket_for_write(c->api, c->bucket);
+    if (err) return refuse(p, err, NULL);
     if (!p->sum.kind) return MKV_OK;
     s3_sum_final(&p->sum, &sum);
     return s3_meta_set_checksum(stored, &sum);
@@ -231,7 +256,7 @@ static void start_put(void *arg)
     if (!err) return;
     p->put = NULL;
     if (err == MKV_EBUSY && p->conditional)
-        s3_reply_error(c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
+        s3_slow_error(&p->slow, c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
     else if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, start_put, c))
         reply_failed(c, err);
 }
@@ -242,6 +267,8 @@ static void on_gone(struct mkv_request *r, const char *why)
     struct copy *p = c->state;
 
     (void)why;
+    s3_wait_cancel(&p->wait);
+    s3_slow_stop(&p->slow);
     mkv_read_cancel(p->read);
     p->read = NULL;
     if (p->put) mkv_put_cancel(p->put);
@@ -285,6 +312,40 @@ static enum s3_error read_directive(struct s3_call *c, bool *replace, const char
     return S3_INVALID_ARGUMENT;
 }
 
+/* What the target gets beside its bytes. */
+static enum s3_error choose_fields(struct s3_call *c, bool replace, const char **why)
+{
+    struct copy *p = c->state;
+    enum s3_error err;
+
+    if (replace) return s3_meta_of_headers(c->r->headers, c->r->nheaders, &p->fields, why);
+    err = s3_meta_check_headers(c->r->headers, c->r->nheaders, why);
+    if (!err) err = s3_meta_copy(&p->source.rec, &p->fields);
+    if (!err && mkv_record_set_field(&p->fields, MKV_FIELD_STORAGE_CLASS,
+                                     s3_header(c, "x-amz-storage-class")))
+        err = S3_INTERNAL_ERROR;
+    return err;
+}
+
+/* *onto_itself: no byte has to move. */
+static enum s3_error choose_way(struct s3_call *c, bool replace, enum s3_checksum wanted,
+                                bool *onto_itself, const char **why)
+{
+    struct copy *p = c->state;
+    bool same = mkv_slice_eq(p->source.object, c->object);
+    enum s3_error err;
+
+    if (same && !replace && !wanted && !s3_header(c, "x-amz-storage-class").data) {
+        *why = "An object can only be copied onto itself with other metadata: "
+               "x-amz-metadata-directive: REPLACE.";
+        return S3_INVALID_REQUEST;
+    }
+    *onto_itself = same && !wanted; /* for another checksum its bytes have to be read */
+    if (!*onto_itself) return choose_sum(p, wanted);
+    err = check_conditions(c, &p->source.rec);
+    return err ? err : keep_of_bytes(p);
+}
+
 static enum s3_error prepare(struct s3_call *c, bool *onto_itself, const char **why)
 {
     struct copy *p = c->state;
@@ -296,22 +357,11 @@ static enum s3_error prepare(struct s3_call *c, bool *onto_itself, const char **
     if (!err && !s3_conditions_find(c->r->headers, c->r->nheaders, false, &p->conditions))
         err = S3_INVALID_REQUEST;
     if (!err) err = s3_source_find(&p->source, c, why);
-    if (!err) err = s3_bucket_for_write(c->api, c->bucket);
-    if (!err)
-        err = replace ? s3_meta_of_headers(c->r->headers, c->r->nheaders, &p->fields, why)
-                      : s3_meta_copy(&p->source.rec, &p->fields);
+    if (!err) err = s3_bucket_may_write(c->api, c->bucket);
+    if (!err) err = choose_fields(c, replace, why);
     if (err) return err;
     p->conditional = p->conditions.if_match.data || p->conditions.if_none_match.data;
-    *onto_itself = mkv_slice_eq(p->source.object, c->object);
-    if (*onto_itself && !replace && !wanted &&
-        !s3_header(c, "x-amz-storage-class").data) {
-        *why = "An object can only be copied onto itself with other metadata: "
-               "x-amz-metadata-directive: REPLACE.";
-        return S3_INVALID_REQUEST;
-    }
-    if (*onto_itself && !wanted) return keep_of_bytes(p);
-    *onto_itself = false; /* for another checksum its bytes have to be read */
-    return choose_sum(p, wanted);
+    return choose_way(c, replace, wanted, onto_itself, why);
 }
 
 void s3_copy_object(struct s3_call *c)
@@ -334,6 +384,7 @@ void s3_copy_object(struct s3_call *c)
         return;
     }
     c->r->events = &events;
+    s3_slow_start(&p->slow, c, S3_SLOW_COPY_MS);
     if (onto_itself)
         describe(c);
     else

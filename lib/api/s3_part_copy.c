@@ -196,7 +196,7 @@ static void start_reading(struct s3_call *c)
     if (err)
         fail(c, s3_error_of(err), NULL);
     else
-        s3_slow_start(&p->slow, c);
+        s3_slow_start(&p->slow, c, S3_SLOW_COPY_MS);
 }
 
 void s3_upload_part_copy(struct s3_call *c)

@@ -58,10 +58,12 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
 {
     struct s3_call *c = arg;
     struct put *p = c->state;
+    enum s3_error err = S3_OK;
 
-    if (s3_is_dying(c->api->s3, c->bucket)) return refuse(p, S3_NO_SUCH_BUCKET, NULL);
     if (p->input.check_md5 && memcmp(stored->md5, p->input.md5_want, MKV_MD5_LEN) != 0)
-        return refuse(p, S3_BAD_DIGEST, NULL);
+        err = S3_BAD_DIGEST;
+    if (!err) err = s3_bucket_for_write(c->api, c->bucket);
+    if (err) return refuse(p, err, NULL);
     return p->input.sum_is.kind ? s3_meta_set_checksum(stored, &p->input.sum_is) : MKV_OK;
 }
 
@@ -143,6 +145,7 @@ static void on_gone(struct mkv_request *r, const char *why)
     struct put *p = c->state;
 
     (void)why;
+    s3_wait_cancel(&p->wait);
     if (p->store) mkv_put_cancel(p->store);
     s3_call_end(c);
 }
@@ -207,7 +210,7 @@ void s3_put_object(struct s3_call *c)
     if (!err && !c->r->has_body && p->input.length < 0) err = S3_MISSING_CONTENT_LENGTH;
     if (!err) err = read_conditions(c, p);
     if (!err) err = s3_meta_of_headers(c->r->headers, c->r->nheaders, &p->fields, &why);
-    if (!err) err = s3_bucket_for_write(c->api, c->bucket);
+    if (!err) err = s3_bucket_may_write(c->api, c->bucket);
     if (err) {
         s3_reply_error(c, err, why);
         return;

@@ -51,12 +51,12 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     wait_for(s, S3_SLOW_EACH_MS);
 }
 
-void s3_slow_start(struct s3_slow *s, struct s3_call *c)
+void s3_slow_start(struct s3_slow *s, struct s3_call *c, unsigned first_ms)
 {
     if (s->c) return;
     s->c = c;
     event_assign(&s->tick, mkv_loop_base(c->api->loop), -1, 0, on_tick, s);
-    wait_for(s, S3_SLOW_FIRST_MS);
+    wait_for(s, first_ms);
 }
 
 void s3_slow_stop(struct s3_slow *s)
