@@ -236,6 +236,7 @@ static void on_gone(struct mkv_request *r, const char *why)
     struct copy *p = c->state;
 
     (void)why;
+    s3_wait_cancel(&p->wait); /* it may be about to run */
     mkv_read_cancel(p->read);
     p->read = NULL;
     if (p->put) mkv_put_cancel(p->put);

@@ -61,6 +61,7 @@ static void on_gone(struct mkv_request *r, const char *why)
     struct deletion *d = c->state;
 
     (void)why;
+    s3_wait_cancel(&d->wait); /* it may be about to run */
     if (d->remove) mkv_remove_forget(d->remove); /* it is finished all the same */
     s3_call_end(c);
 }

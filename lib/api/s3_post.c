@@ -384,6 +384,7 @@ static void on_gone(struct mkv_request *r, const char *why)
     struct post *p = c->state;
 
     (void)why;
+    s3_wait_cancel(&p->wait); /* it may be about to run */
     if (p->put) mkv_put_cancel(p->put);
     s3_call_end(c);
 }

@@ -143,6 +143,7 @@ static void on_gone(struct mkv_request *r, const char *why)
     struct put *p = c->state;
 
     (void)why;
+    s3_wait_cancel(&p->wait); /* it may be about to run */
     if (p->store) mkv_put_cancel(p->store);
     s3_call_end(c);
 }
