@@ -597,6 +597,21 @@ def test_old_uploads_go_at_start(make_s3):
     wait_clean(master)
 
 
+def test_uploads_of_a_deleted_bucket_go(make_s3):
+    server = make_s3("-multipart-expiry", "30s")  # looked for every three seconds
+    raw = server.raw()
+    for bucket in ("bucket", "other"):
+        server.make_bucket(bucket)
+    kept, forsaken = Upload(raw, "/other/key"), Upload(raw, "/bucket/key")
+    for upload in (kept, forsaken):
+        upload.part(1, b"data")
+    assert raw.request("DELETE", "/bucket").status == 204
+    wait_until(lambda: list(spool(server.master)) == [kept.id], "the bucket's upload is gone", 15)
+    server.make_bucket("bucket")
+    assert texts(raw.get("/bucket?uploads"), "Upload") == []
+    assert texts(kept.parts(), "PartNumber") == ["1"]
+
+
 # --- buckets
 
 
