@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 struct mkv_index;
+struct mkv_garbage;
 typedef void mkv_done(enum mkv_err err, void *arg);
 
 #define MKV_INDEX_MAP_DEFAULT (UINT64_C(1) << 40) /* address space, not disk */
@@ -89,6 +90,9 @@ struct mkv_index_change {
     const struct mkv_record *garbage; /* not NULL: these files (generation, replicas)
                                          become garbage...                        */
     int64_t garbage_due;             /* ...to be deleted from then on (wall seconds) */
+    uint64_t *garbage_id;            /* not NULL: the id of that entry, before done() */
+    const struct mkv_garbage *spared; /* not NULL, and no garbage: this entry goes, its
+                                         files are the record's again */
 };
 
 /* Copies everything before returning.  done() runs exactly once and never
@@ -99,11 +103,12 @@ struct mkv_index_change {
 enum mkv_err mkv_index_apply(struct mkv_index *ix, const struct mkv_index_change *change,
                              mkv_done *done, void *arg) MKV_MUSTUSE;
 
-/* How many writes are under way that will bring changes: the committer waits a
- * moment (MKV_INDEX_GATHER_US at most) for half of them to do so, since a commit
- * of many costs hardly more than a commit of one.  0 until told: then it never
- * waits, and neither does a write that is alone. */
-#define MKV_INDEX_GATHER_US 500
+/* How many writes are about to bring a change: more when one is, fewer once it
+ * has called mkv_index_apply() or given up.  The committer waits a moment
+ * (MKV_INDEX_GATHER_US at most) until it has three times as many changes as are
+ * still to come, since a commit of many costs hardly more than a commit of one.
+ * 0 until told: then it never waits, and neither does a write that is alone. */
+#define MKV_INDEX_GATHER_US 2000
 void mkv_index_writers(struct mkv_index *ix, int more_or_fewer);
 
 /* ---- walking --------------------------------------------------------------
@@ -218,6 +223,12 @@ enum mkv_err mkv_index_garbage_next(struct mkv_index *ix, int64_t after_due, uin
  * the replicas in left (may be NULL: as it was).  As mkv_index_apply. */
 enum mkv_err mkv_index_garbage_done(struct mkv_index *ix, const struct mkv_garbage *g,
                                     mkv_done *done, void *arg) MKV_MUSTUSE;
+/* As mkv_index_garbage_done(), for somebody who is in no hurry: it goes with the
+ * next commit, and costs one of its own only where none comes for a while.  Writes
+ * may take the files' name at once: until done() nobody may go and delete them. */
+#define MKV_INDEX_LATER_MS 50
+enum mkv_err mkv_index_garbage_done_later(struct mkv_index *ix, const struct mkv_garbage *g,
+                                          mkv_done *done, void *arg) MKV_MUSTUSE;
 enum mkv_err mkv_index_garbage_delay(struct mkv_index *ix, const struct mkv_garbage *g,
                                      int64_t new_due, const struct mkv_record *left,
                                      mkv_done *done, void *arg) MKV_MUSTUSE;

@@ -48,6 +48,9 @@ struct mkv_chore {
     struct mkv_chore **prev;
 };
 void mkv_loop_at_end(struct mkv_loop *loop, struct mkv_chore *chore); /* queued already: no-op */
+/* The same, after every chore that was queued with mkv_loop_at_end(), also by one of
+ * those: for writing to a socket, so that all that there is leaves at once. */
+void mkv_loop_at_very_end(struct mkv_loop *loop, struct mkv_chore *chore);
 void mkv_loop_forget(struct mkv_loop *loop, struct mkv_chore *chore); /* not queued: no-op */
 
 /* Embedded in an object that is finished; destroy(arg) runs exactly once,

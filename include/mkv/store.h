@@ -186,8 +186,9 @@ void mkv_remove_forget(struct mkv_remove *r); /* nobody waits for done any more 
 
 /* ---- move: REBALANCE ----------------------------------------------------------
  * Brings a key's files to where placement wants them and makes missing copies
- * anew from a good one.  MD5, state, generation and headers stay.  Runs to its
- * end whether or not anybody waits; done may be NULL. */
+ * anew from a good one.  MD5, state, generation and headers stay.  While clients
+ * ask for other things, most moves wait for their turn; one that has begun runs to
+ * its end whether or not anybody waits.  done may be NULL. */
 struct mkv_move;
 enum mkv_move_flags {
     MKV_MOVE_UNLINKED = 1, /* an unlinked key: else a live one                  */
@@ -197,9 +198,9 @@ enum mkv_move_flags {
 /* why: for people; "" with MKV_OK, never NULL.  MKV_ECANNOTMOVE: why says what
  * keeps it; the key is as it was. */
 typedef void mkv_moved(enum mkv_err err, const char *why, void *arg);
-/* MKV_ENOKEY, MKV_EBUSY at once. */
+/* MKV_ENOKEY, MKV_EBUSY at once, or by done after waiting. */
 enum mkv_err mkv_store_move(struct mkv_store *store, struct mkv_slice key, unsigned flags,
                             struct mkv_move **out, mkv_moved *done, void *arg) MKV_MUSTUSE;
-void mkv_move_forget(struct mkv_move *m); /* nobody waits for done any more */
+void mkv_move_forget(struct mkv_move *m); /* nobody waits for done: what has not begun does not */
 
 #endif

@@ -180,6 +180,8 @@ static void on_moved(enum mkv_err err, const char *why, void *arg)
 
     if (!err) {
         native_status(r, 204);
+    } else if (err == MKV_ENOKEY) {
+        native_status(r, 404);
     } else if (err == MKV_ECANNOTMOVE) {
         n = snprintf(line, sizeof(line), "%.1000s\n", why);
         r->transport->reply(r, mkv_err_http(err), &text, 1, mkv_slice(line, (size_t)n));
@@ -191,7 +193,7 @@ static void on_moved(enum mkv_err err, const char *why, void *arg)
 static void move_gone(struct mkv_request *r, const char *why)
 {
     (void)why;
-    mkv_move_forget(r->state); /* it is finished all the same */
+    mkv_move_forget(r->state); /* once begun it is finished all the same */
 }
 
 static bool parse_move_flags(struct mkv_slice query, unsigned *flags)

@@ -4,10 +4,15 @@
 #include <stdlib.h>
 #include <time.h>
 
+struct chore_list {
+    struct mkv_chore *first;    /* borrowed: embedded in their objects */
+    struct mkv_chore **end;
+};
+
 struct mkv_loop {
     struct event_base *base;    /* owned */
-    struct mkv_chore *chores;   /* borrowed: embedded in their objects */
-    struct mkv_chore **chores_end;
+    struct chore_list chores;
+    struct chore_list last;     /* run when there are no others */
     struct mkv_retired *retired;
     bool stopping;
     bool clock_read;            /* now and wall are of this turn */
@@ -26,7 +31,8 @@ enum mkv_err mkv_loop_open(struct mkv_loop **out)
     if (!loop || !config) goto out;
     event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-    loop->chores_end = &loop->chores;
+    loop->chores.end = &loop->chores.first;
+    loop->last.end = &loop->last.first;
     loop->base = event_base_new_with_config(config);
     if (!loop->base) goto out;
     *out = loop;
@@ -43,11 +49,16 @@ struct event_base *mkv_loop_base(struct mkv_loop *loop)
     return loop->base;
 }
 
+static bool has_chores(const struct mkv_loop *loop)
+{
+    return loop->chores.first || loop->last.first;
+}
+
 static void run_chores(struct mkv_loop *loop)
 {
     struct mkv_chore *c;
 
-    while ((c = loop->chores)) {
+    while ((c = loop->chores.first ? loop->chores.first : loop->last.first)) {
         mkv_loop_forget(loop, c);
         c->run(c->arg);
     }
@@ -65,7 +76,7 @@ static void free_retired(struct mkv_loop *loop)
 
 void mkv_loop_settle(struct mkv_loop *loop)
 {
-    while (loop->chores || loop->retired) { /* destroying may queue a chore */
+    while (has_chores(loop) || loop->retired) { /* destroying may queue a chore */
         run_chores(loop);
         free_retired(loop);
     }
@@ -82,7 +93,7 @@ void mkv_loop_close(struct mkv_loop *loop)
 
 void mkv_loop_turn(struct mkv_loop *loop)
 {
-    bool waiting = loop->chores || loop->retired; /* queued outside of a turn */
+    bool waiting = has_chores(loop) || loop->retired; /* queued outside of a turn */
 
     /* NONBLOCK alone would go round until no event is active any more. */
     event_base_loop(loop->base, EVLOOP_ONCE | (waiting ? EVLOOP_NONBLOCK : EVLOOP_NO_EXIT_ON_EMPTY));
@@ -144,13 +155,23 @@ const char *mkv_loop_http_date(struct mkv_loop *loop)
     return loop->date;
 }
 
-void mkv_loop_at_end(struct mkv_loop *loop, struct mkv_chore *c)
+static void queue(struct chore_list *list, struct mkv_chore *c)
 {
     if (c->prev) return;
     c->next = NULL;
-    c->prev = loop->chores_end;
-    *loop->chores_end = c;
-    loop->chores_end = &c->next;
+    c->prev = list->end;
+    *list->end = c;
+    list->end = &c->next;
+}
+
+void mkv_loop_at_end(struct mkv_loop *loop, struct mkv_chore *c)
+{
+    queue(&loop->chores, c);
+}
+
+void mkv_loop_at_very_end(struct mkv_loop *loop, struct mkv_chore *c)
+{
+    queue(&loop->last, c);
 }
 
 void mkv_loop_forget(struct mkv_loop *loop, struct mkv_chore *c)
@@ -159,8 +180,10 @@ void mkv_loop_forget(struct mkv_loop *loop, struct mkv_chore *c)
     *c->prev = c->next;
     if (c->next)
         c->next->prev = c->prev;
+    else if (loop->last.end == &c->next)
+        loop->last.end = c->prev;
     else
-        loop->chores_end = c->prev;
+        loop->chores.end = c->prev;
     c->prev = NULL;
 }
 

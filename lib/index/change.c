@@ -60,7 +60,7 @@ enum mkv_err change_new(struct change **out, const struct mkv_index_change *from
     uint8_t *at;
     size_t len;
 
-    if (key.len == 0) return MKV_EINVAL;
+    if (key.len == 0 || (from->garbage && from->spared)) return MKV_EINVAL;
     if (key.len > MKV_KEY_MAX) return MKV_EKEYLONG;
     stored = stored_key(key, buf);
     if (stored_is_long(&stored)) head = key;
@@ -81,9 +81,17 @@ enum mkv_err change_new(struct change **out, const struct mkv_index_change *from
     if (from->garbage) {
         c->collect = true;
         c->due = from->garbage_due;
+        c->id_out = from->garbage_id;
         c->generation = files.generation;
         mkv_md5(key, c->md5);
         put_value(&c->garbage, at, key, &files);
+    }
+    if (from->spared) {
+        c->spare = true;
+        c->due = from->spared->due;
+        c->id = from->spared->id;
+        c->generation = from->spared->files.generation;
+        mkv_md5(key, c->md5);
     }
     *out = c;
     return MKV_OK;
@@ -150,41 +158,20 @@ static int write_one(MDB_txn *txn, MDB_dbi dbi, enum mkv_change_op op, bool ther
     return 0;
 }
 
-static int add_garbage(const struct change *c, const struct env *env, MDB_txn *txn,
-                       struct counters *n)
+static int add_garbage(struct change *c, const struct env *env, MDB_txn *txn, struct counters *n)
 {
     uint8_t at[GARBAGE_KEY_LEN], by_key[BY_KEY_LEN];
-    uint64_t id = n->next_garbage++;
     MDB_val key = {sizeof(at), at}, value = c->garbage;
     int rc;
 
-    put_garbage_key(at, c->due, id);
+    c->id = n->next_garbage++;
+    put_garbage_key(at, c->due, c->id);
     rc = mdb_put(txn, env->dbi[GARBAGE], &key, &value, 0);
     if (rc) return rc;
-    put_by_key(by_key, c->md5, c->generation, id);
+    put_by_key(by_key, c->md5, c->generation, c->id);
     key = (MDB_val){sizeof(by_key), by_key};
     value = (MDB_val){0, NULL};
     return mdb_put(txn, env->dbi[GARBAGE_BY_KEY], &key, &value, 0);
-}
-
-static int write_key(struct change *c, const struct env *env, MDB_txn *txn, struct counters *n,
-                     bool tight)
-{
-    struct before record = {.there = false};
-    int rc = 0;
-
-    if (c->record_op != MKV_KEEP) rc = look_before(&record, env->dbi[RECORDS], c, txn);
-    if (rc) return rc;
-    c->adds = growth(c->record_op, &record) + c->collect > 0;
-    if (tight && c->adds) {
-        c->err = MKV_ENOSPACE;
-        return 0;
-    }
-    rc = write_one(txn, env->dbi[RECORDS], c->record_op, record.there, c, &c->record);
-    if (!rc && c->collect) rc = add_garbage(c, env, txn, n);
-    if (c->record_op != MKV_KEEP && record.unlinked && n->unlinked) n->unlinked--;
-    if (c->unlinked) n->unlinked++;
-    return rc;
 }
 
 /* An entry that is gone stays gone: it may have been asked for twice. */
@@ -205,6 +192,27 @@ static int write_garbage(const struct change *c, const struct env *env, MDB_txn 
     key = (MDB_val){sizeof(by_key), by_key};
     rc = mdb_del(txn, env->dbi[GARBAGE_BY_KEY], &key, NULL);
     return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int write_key(struct change *c, const struct env *env, MDB_txn *txn, struct counters *n,
+                     bool tight)
+{
+    struct before record = {.there = false};
+    int rc = 0;
+
+    if (c->record_op != MKV_KEEP) rc = look_before(&record, env->dbi[RECORDS], c, txn);
+    if (rc) return rc;
+    c->adds = growth(c->record_op, &record) + c->collect - c->spare > 0;
+    if (tight && c->adds) {
+        c->err = MKV_ENOSPACE;
+        return 0;
+    }
+    rc = write_one(txn, env->dbi[RECORDS], c->record_op, record.there, c, &c->record);
+    if (!rc && c->collect) rc = add_garbage(c, env, txn, n);
+    if (!rc && c->spare) rc = write_garbage(c, env, txn);
+    if (c->record_op != MKV_KEEP && record.unlinked && n->unlinked) n->unlinked--;
+    if (c->unlinked) n->unlinked++;
+    return rc;
 }
 
 static int write_entry(struct change *c, const struct env *env, MDB_txn *txn, bool tight)

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define GATHER_SHARE 3 /* changes that are here for each one to come: see mkv_index_writers() */
+
 /* ---- the committer's thread --------------------------------------------------------- */
 
 static void wake_loop(struct committer *m)
@@ -24,23 +26,29 @@ static void wake_loop(struct committer *m)
     while (n < 0 && errno == EINTR); /* it can not be full: the loop is told once a group */
 }
 
-/* Under lock: until half of the writes under way have brought their changes, or
+/* Under lock. */
+static bool has_enough(struct committer *m)
+{
+    int writers = atomic_load_explicit(&m->writers, memory_order_relaxed);
+
+    return writers <= 0 || m->queue.count >= GATHER_SHARE * (size_t)writers;
+}
+
+/* Under lock: until most of the writes under way have brought their changes, or
  * the time is up. */
 static void gather(struct committer *m)
 {
-    int writers = atomic_load_explicit(&m->writers, memory_order_relaxed);
     struct timespec until;
 
-    m->wanted = writers > 0 ? (size_t)writers / 2 : 0;
-    if (m->queue.count < m->wanted) {
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += MKV_INDEX_GATHER_US * 1000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        while (m->queue.count < m->wanted && !m->stop)
-            if (pthread_cond_timedwait(&m->work, &m->lock, &until)) break;
-    }
-    m->wanted = 0;
+    if (has_enough(m)) return;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += MKV_INDEX_GATHER_US * 1000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    m->gathering = true;
+    while (!has_enough(m) && !m->stop)
+        if (pthread_cond_timedwait(&m->work, &m->lock, &until)) break;
+    m->gathering = false;
 }
 
 static void *run(void *arg)
@@ -79,8 +87,9 @@ static void hand_over(void *arg)
     bool wake;
 
     pthread_mutex_lock(&m->lock);
+    list_join(&m->queue, &m->later); /* in the order in which they came, as far as it matters */
     list_join(&m->queue, &m->turn);
-    wake = m->idle || (m->wanted && m->queue.count >= m->wanted);
+    wake = m->idle || (m->gathering && has_enough(m));
     pthread_mutex_unlock(&m->lock);
     if (wake) pthread_cond_signal(&m->work);
 }
@@ -90,12 +99,20 @@ void mkv_index_writers(struct mkv_index *ix, int more_or_fewer)
     atomic_fetch_add_explicit(&ix->committer.writers, more_or_fewer, memory_order_relaxed);
 }
 
+static void leave_going(struct change *c)
+{
+    *c->going_prev = c->going;
+    if (c->going) c->going->going_prev = c->going_prev;
+}
+
 static void tell(struct mkv_index *ix, struct change_list *list)
 {
     struct change *c;
 
     while ((c = list_take(list))) {
         if (!c->err) marks_clear(&ix->marks, c->unmark); /* else the files are still to be named */
+        if (c->id_out) *c->id_out = c->id;
+        if (c->going_prev) leave_going(c);
         if (c->done) c->done(c->err, c->arg);
         free(c);
     }
@@ -137,6 +154,29 @@ void committer_add(struct mkv_index *ix, struct change *c)
     mkv_loop_at_end(ix->loop, &ix->committer.hand_over);
 }
 
+void committer_add_later(struct mkv_index *ix, struct change *c)
+{
+    static const struct timeval then = {0, MKV_INDEX_LATER_MS * 1000};
+    struct committer *m = &ix->committer;
+
+    c->going = ix->going;
+    c->going_prev = &ix->going;
+    if (c->going) c->going->going_prev = &c->going;
+    ix->going = c;
+    list_add(&m->later, c);
+    if (event_pending(m->late, EV_TIMEOUT, NULL)) return;
+    if (event_add(m->late, &then)) mkv_loop_at_end(ix->loop, &m->hand_over);
+}
+
+static void on_late(int fd, short what, void *arg)
+{
+    struct mkv_index *ix = arg;
+
+    (void)fd;
+    (void)what;
+    if (ix->committer.later.first) mkv_loop_at_end(ix->loop, &ix->committer.hand_over);
+}
+
 void committer_skip(struct mkv_index *ix, struct change *c)
 {
     list_add(&ix->committer.at_once, c);
@@ -165,7 +205,8 @@ enum mkv_err committer_start(struct mkv_index *ix)
     m->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (m->wake_fd < 0) return MKV_EIO;
     m->woken = event_new(mkv_loop_base(ix->loop), m->wake_fd, EV_READ | EV_PERSIST, on_woken, ix);
-    if (!m->woken || event_add(m->woken, NULL)) return MKV_ENOMEM;
+    m->late = event_new(mkv_loop_base(ix->loop), -1, 0, on_late, ix);
+    if (!m->woken || !m->late || event_add(m->woken, NULL)) return MKV_ENOMEM;
     m->hand_over.run = hand_over;
     m->hand_over.arg = ix;
     m->call_back.run = call_back_at_once;
@@ -185,6 +226,7 @@ void committer_stop(struct mkv_index *ix)
         mkv_loop_forget(ix->loop, &m->hand_over);
         mkv_loop_forget(ix->loop, &m->call_back);
         pthread_mutex_lock(&m->lock);
+        list_join(&m->queue, &m->later);
         list_join(&m->queue, &m->turn);
         m->stop = true;
         pthread_cond_signal(&m->work);
@@ -195,5 +237,6 @@ void committer_stop(struct mkv_index *ix)
     }
     m->started = false;
     if (m->woken) event_free(m->woken);
+    if (m->late) event_free(m->late);
     if (m->wake_fd >= 0) close(m->wake_fd);
 }

@@ -100,6 +100,7 @@ static struct mkv_index *new_index(struct mkv_loop *loop, const struct mkv_index
     ix->end_reading.arg = ix;
     ix->committer.wake_fd = -1;
     list_init(&ix->committer.turn);
+    list_init(&ix->committer.later);
     list_init(&ix->committer.at_once);
     list_init(&ix->committer.queue);
     list_init(&ix->committer.finished);
@@ -200,15 +201,32 @@ enum mkv_err mkv_index_apply(struct mkv_index *ix, const struct mkv_index_change
     return err;
 }
 
-enum mkv_err mkv_index_garbage_done(struct mkv_index *ix, const struct mkv_garbage *g,
-                                    mkv_done *done, void *arg)
+typedef void queue_change(struct mkv_index *ix, struct change *c);
+
+static enum mkv_err garbage_done(struct mkv_index *ix, const struct mkv_garbage *g,
+                                 queue_change *queue, mkv_done *done, void *arg)
 {
     enum mkv_err err = index_may_write(ix);
     struct change *c;
 
     if (!err) err = change_new_garbage(&c, g, g->due, NULL);
-    if (!err) index_queue(ix, c, done, arg);
-    return err;
+    if (err) return err;
+    c->done = done;
+    c->arg = arg;
+    queue(ix, c);
+    return MKV_OK;
+}
+
+enum mkv_err mkv_index_garbage_done(struct mkv_index *ix, const struct mkv_garbage *g,
+                                    mkv_done *done, void *arg)
+{
+    return garbage_done(ix, g, committer_add, done, arg);
+}
+
+enum mkv_err mkv_index_garbage_done_later(struct mkv_index *ix, const struct mkv_garbage *g,
+                                          mkv_done *done, void *arg)
+{
+    return garbage_done(ix, g, committer_add_later, done, arg);
 }
 
 enum mkv_err mkv_index_garbage_delay(struct mkv_index *ix, const struct mkv_garbage *g,

@@ -75,10 +75,12 @@ struct change_list {
 struct committer {
     /* The loop's. */
     struct change_list turn;      /* queued in this turn                        */
+    struct change_list later;     /* nobody waits: they go with the next turn's */
     struct change_list at_once;   /* no commit needed: called back at its end   */
     struct mkv_chore call_back;
     struct mkv_chore hand_over;
     struct event *woken;          /* owned: wake_fd is readable                 */
+    struct event *late;           /* owned: no commit came for those in later   */
     int wake_fd;
     bool started, closing;
     pthread_t thread;
@@ -88,9 +90,9 @@ struct committer {
     struct change_list queue, finished;
     bool stop;
     bool idle;                    /* the thread has nothing to do               */
-    size_t wanted;                /* it waits for so many changes; 0: it does not */
+    bool gathering;               /* it waits for more changes                  */
     /* Without it. */
-    atomic_int writers;           /* writes under way that will bring changes   */
+    atomic_int writers;           /* writes that are about to bring changes     */
 };
 
 struct mkv_index {
@@ -101,6 +103,7 @@ struct mkv_index {
     int lock_fd;
     struct env env;
     struct marks marks; /* the loop's */
+    struct change *going; /* the loop's: garbage entries that are as good as gone */
 
     /* Reading: the loop's. */
     MDB_txn *txn;  /* owned; NULL before the first read */
@@ -166,6 +169,7 @@ enum change_kind {
 
 struct change {
     struct change *next;
+    struct change *going, **going_prev; /* the loop's: in index.going; prev NULL: not */
     mkv_done *done;
     void *arg;             /* the caller's                                      */
     enum mkv_err err;      /* what done() will be told                          */
@@ -175,9 +179,11 @@ struct change {
     uint32_t unmark;       /* slot of the mark that goes with it, or MARK_NONE  */
     bool unlinked;         /* the new record's state                            */
     bool collect;          /* there is new garbage                              */
+    bool spare;            /* the garbage entry (due, id) goes                  */
     bool adds;             /* found when written: more entries than before      */
     int64_t due, new_due;
     uint64_t id;           /* of the garbage entry                              */
+    uint64_t *id_out;      /* the caller's, or NULL                             */
     uint64_t generation;   /* of the garbage                                    */
     uint8_t md5[MKV_MD5_LEN]; /* of the key; where garbage is concerned         */
     MDB_val key;           /* stored form; all four point into bytes            */
@@ -256,8 +262,10 @@ enum mkv_err index_commit_volume(struct mkv_index *ix, uint32_t id,
 enum mkv_err committer_start(struct mkv_index *ix) MKV_MUSTUSE;
 void committer_stop(struct mkv_index *ix); /* commits and calls back first */
 /* c is given away: to be committed; or, with nothing to commit, only to be
- * called back at the end of the turn. */
+ * called back at the end of the turn.  Later: with the changes of another turn,
+ * or when none have come for MKV_INDEX_LATER_MS. */
 void committer_add(struct mkv_index *ix, struct change *c);
+void committer_add_later(struct mkv_index *ix, struct change *c);
 void committer_skip(struct mkv_index *ix, struct change *c);
 
 #endif

@@ -129,7 +129,19 @@ static enum mkv_err highest_of_mark(struct mkv_index *ix, struct mkv_slice key, 
     return err;
 }
 
-/* The last entry of garbage-by-key that begins with the key's MD5. */
+static bool is_going(const struct mkv_index *ix, uint64_t id)
+{
+    for (const struct change *c = ix->going; c; c = c->going)
+        if (c->id == id) return true;
+    return false;
+}
+
+static bool is_of_key(const MDB_val *at, const uint8_t md5[MKV_MD5_LEN])
+{
+    return at->mv_size == BY_KEY_LEN && memcmp(at->mv_data, md5, MKV_MD5_LEN) == 0;
+}
+
+/* The last entry of garbage-by-key that begins with the key's MD5 and is to stay. */
 static enum mkv_err highest_of_garbage(struct mkv_index *ix, MDB_txn *txn, struct mkv_slice key,
                                        struct highest *h)
 {
@@ -148,7 +160,10 @@ static enum mkv_err highest_of_garbage(struct mkv_index *ix, MDB_txn *txn, struc
         rc = mdb_cursor_get(cursor, &at, &value, MDB_PREV);
     else if (rc == MDB_NOTFOUND)
         rc = mdb_cursor_get(cursor, &at, &value, MDB_LAST);
-    if (rc == 0 && at.mv_size == BY_KEY_LEN && !memcmp(at.mv_data, md5, sizeof(md5)))
+    while (rc == 0 && is_of_key(&at, md5) &&
+           is_going(ix, get_be64((const uint8_t *)at.mv_data + sizeof(md5) + 8)))
+        rc = mdb_cursor_get(cursor, &at, &value, MDB_PREV);
+    if (rc == 0 && is_of_key(&at, md5))
         raise_to(h, get_be64((const uint8_t *)at.mv_data + sizeof(md5)));
     mdb_cursor_close(cursor);
     return rc == 0 || rc == MDB_NOTFOUND ? MKV_OK : index_read_failed(rc);

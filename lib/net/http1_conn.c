@@ -424,11 +424,11 @@ static struct conn *of_stream(struct stream *stream)
 static void on_readable(struct stream *stream)
 {
     struct conn *c = of_stream(stream);
-    bool idle = stream_unsent(stream) == 0 && !c->is_waiting;
+    bool waits = c->is_waiting || c->is_fed, idle = stream_unsent(stream) == 0 && !waits;
 
     if (idle && (c->step == CONN_HEAD || (c->step == CONN_IDLE && c->in_len == 0))) {
         read_head(c);
-    } else if (body_flows(c) && c->in_len == 0 && !c->is_waiting) {
+    } else if (body_flows(c) && c->in_len == 0 && !waits) {
         read_body(c); /* not while waiting: a body that is complete would be read on */
     } else if (c->step == CONN_LINGER && c->dropped <= HTTP1_LINGER_BYTES) {
         read_and_drop(c);

@@ -47,12 +47,14 @@ struct conn {
     struct http1_server *server; /* borrowed: closes its connections first */
     LIST_ENTRY(conn) all;
     TAILQ_ENTRY(conn) waiting; /* among those to resume in the next turn */
+    struct mkv_chore feed;     /* resumes it at the end of this one      */
     struct mkv_retired retired;
 
     enum conn_step step;
     enum body_step body;
     enum answer_step answer;
     bool is_waiting; /* linked in waiting                                 */
+    bool is_fed;     /* feed is queued                                    */
     bool keep;       /* the connection goes on after this request         */
     bool chunked;    /* the request's body is                             */
     bool expects;    /* the client waits for 100 Continue                 */
@@ -112,7 +114,11 @@ static inline struct conn *conn_of(struct mkv_request *r)
 /* Calls conn_resume(c) in the next turn: it has unread bytes, or is owed an
  * event.  Never in this one, so that no client keeps the others waiting. */
 void conn_resume_later(struct conn *c);
-void conn_forget_resume(struct conn *c);
+/* Calls it at the end of this turn: the handler wants the body, of which a part, or
+ * all, came with the head.  That is little, and leaves together with the head that
+ * the handler sends on. */
+void conn_feed_soon(struct conn *c);
+void conn_forget_resume(struct conn *c); /* neither of them */
 
 /* http1_conn.c */
 struct conn *conn_open(struct http1_server *s, int fd); /* NULL: no memory; fd is untouched */

@@ -301,7 +301,7 @@ static void verb_read_body(struct mkv_request *r, bool on)
     c->stream.progress_ms = mkv_loop_now(c->server->opt.loop);
     if (c->server->serving == c) return; /* serve() goes on */
     if (c->in_len > 0 || (!c->chunked && c->body_left == 0))
-        conn_resume_later(c);
+        conn_feed_soon(c);
     else
         conn_want_read(c);
 }

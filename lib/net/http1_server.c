@@ -40,8 +40,27 @@ void conn_resume_later(struct conn *c)
     c->is_waiting = true;
 }
 
+static void on_feed(void *arg)
+{
+    struct conn *c = arg;
+
+    c->is_fed = false;
+    conn_resume(c);
+}
+
+void conn_feed_soon(struct conn *c)
+{
+    if (c->step == CONN_CLOSED) return;
+    c->feed.run = on_feed;
+    c->feed.arg = c;
+    c->is_fed = true;
+    mkv_loop_at_end(c->server->opt.loop, &c->feed);
+}
+
 void conn_forget_resume(struct conn *c)
 {
+    mkv_loop_forget(c->server->opt.loop, &c->feed);
+    c->is_fed = false;
     if (!c->is_waiting) return;
     TAILQ_REMOVE(&c->server->waiting, c, waiting);
     c->server->nwaiting--;

@@ -100,7 +100,7 @@ enum mkv_err stream_read_on(struct stream *s, bool on)
 static struct evbuffer *output(struct stream *s)
 {
     if (!s->out) s->out = evbuffer_new();
-    if (s->out && !s->writing) mkv_loop_at_end(s->loop, &s->flush);
+    if (s->out && !s->writing) mkv_loop_at_very_end(s->loop, &s->flush);
     return s->out;
 }
 

@@ -234,6 +234,7 @@ enum mkv_err mkv_store_locate(struct mkv_store *s, struct mkv_slice key, struct 
     enum mkv_err err;
     int chosen;
 
+    turns_asked(s);
     mkv_record_init(&rec);
     err = mkv_index_get(s->index, key, &rec, NULL, NULL);
     if (err) return err;

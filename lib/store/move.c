@@ -17,6 +17,7 @@
 #define WAIT_MS   5 /* how often it is looked whether the sweeper is done  */
 
 enum move_step {
+    MOVE_TURN,   /* clients are being served: not too many moves at once           */
     MOVE_WAIT,   /* the sweeper is deleting old files of this key: after it        */
     MOVE_LOOK,   /* ask the copies that the record names whether they are good     */
     MOVE_MARK,   /* index: note which volumes may soon hold files of this move     */
@@ -27,11 +28,12 @@ enum move_step {
     MOVE_DONE    /* caller told; freed at the end of this loop turn                */
 };
 
-static const char *const step_name[] = {"wait", "look",   "mark", "copy",
+static const char *const step_name[] = {"turn",   "wait", "look",   "mark", "copy",
                                         "commit", "undo", "unmark", "done"};
 
 struct mkv_move {
     struct store_op op;
+    struct turn turn;
     struct mkv_store *store;     /* borrowed */
     struct keylock lock;         /* no write meanwhile... */
     struct keylock move_lock;    /* ...and no sweep begins */
@@ -42,6 +44,7 @@ struct mkv_move {
     enum move_step step;
     enum mkv_err result;
     char why[WHY_MAX];
+    unsigned flags;
     bool deep;                   /* read the copies */
     bool asking_index, dropped;
     struct mkv_record record;    /* as the index has it; at the end: as it shall have it */
@@ -139,6 +142,54 @@ static enum mkv_err ask_index(struct mkv_move *m, const struct mkv_index_change 
 
     m->asking_index = !err;
     return err;
+}
+
+/* ---- the turn --------------------------------------------------------------------------- */
+
+/* MKV_EBUSY; MKV_ENOKEY where there is no such key, or none in the state asked for. */
+static enum mkv_err take_key(struct mkv_move *m)
+{
+    enum mkv_state state = m->flags & MKV_MOVE_UNLINKED ? MKV_UNLINKED : MKV_LIVE;
+    struct mkv_store *s = m->store;
+    enum mkv_err err;
+
+    if (keylock_held(&s->locks, key_of(m), m->md5)) return MKV_EBUSY;
+    mkv_record_clear(&m->record);
+    err = mkv_index_get(s->index, key_of(m), &m->record, NULL, NULL);
+    if (!err && m->record.state != state) err = MKV_ENOKEY;
+    if (err) return err;
+    keylock_take(&s->locks, &m->lock, key_of(m), m->md5);
+    keylock_join(&s->moves, &m->move_lock, key_of(m), m->md5);
+    return MKV_OK;
+}
+
+static void release_key(struct mkv_move *m)
+{
+    keylock_release(&m->lock);
+    keylock_release(&m->move_lock);
+}
+
+/* It waited without a lock: others may have done anything with the key. */
+static void on_turn(void *arg)
+{
+    struct mkv_move *m = arg;
+    enum mkv_err err = take_key(m);
+
+    if (!err) {
+        move_go(m, MOVE_WAIT);
+        return;
+    }
+    m->result = err;
+    snprintf(m->why, sizeof(m->why), "%s", mkv_strerror(err));
+    move_go(m, MOVE_DONE);
+}
+
+static void enter_turn(struct mkv_move *m)
+{
+    if (turns_take(m->store, &m->turn, on_turn, m))
+        move_go(m, MOVE_WAIT);
+    else
+        release_key(m);
 }
 
 /* ---- wait, look -------------------------------------------------------------------------- */
@@ -520,9 +571,9 @@ static void enter_undo(struct mkv_move *m)
 
 static void enter_done(struct mkv_move *m)
 {
-    keylock_release(&m->lock); /* before the answer: its reader may write at once */
-    keylock_release(&m->move_lock);
+    release_key(m); /* before the answer: its reader may write at once */
     if (m->done) m->done(m->result, m->why, m->arg);
+    turns_leave(m->store, &m->turn);
     store_op_end(m->store, &m->op);
     mkv_loop_retire(m->store->loop, &m->retired, destroy, m);
 }
@@ -530,9 +581,9 @@ static void enter_done(struct mkv_move *m)
 static void move_go(struct mkv_move *m, enum move_step next)
 {
     static void (*const enter[])(struct mkv_move *) = {
-        [MOVE_WAIT] = enter_wait, [MOVE_LOOK] = enter_look,     [MOVE_MARK] = enter_mark,
-        [MOVE_COPY] = enter_copy, [MOVE_COMMIT] = enter_commit, [MOVE_UNDO] = enter_undo,
-        [MOVE_UNMARK] = enter_unmark, [MOVE_DONE] = enter_done};
+        [MOVE_TURN] = enter_turn, [MOVE_WAIT] = enter_wait,     [MOVE_LOOK] = enter_look,
+        [MOVE_MARK] = enter_mark, [MOVE_COPY] = enter_copy,     [MOVE_COMMIT] = enter_commit,
+        [MOVE_UNDO] = enter_undo, [MOVE_UNMARK] = enter_unmark, [MOVE_DONE] = enter_done};
 
     mkv_log_debug("move %p: %s -> %s", (void *)m, step_name[m->step], step_name[next]);
     m->step = next;
@@ -550,19 +601,10 @@ static void drop(struct store_op *op)
     look_cancel(&m->look);
     copy_cancel(m->copy);
     erase_cancel(&m->erase);
-    keylock_release(&m->lock);
-    keylock_release(&m->move_lock);
+    release_key(m);
+    turns_leave(m->store, &m->turn);
     store_op_end(m->store, op);
     if (!m->asking_index) mkv_loop_retire(m->store->loop, &m->retired, destroy, m);
-}
-
-/* MKV_ENOKEY where there is no such key, or none in the state asked for. */
-static enum mkv_err look_up(struct mkv_move *m, unsigned flags)
-{
-    enum mkv_state state = flags & MKV_MOVE_UNLINKED ? MKV_UNLINKED : MKV_LIVE;
-    enum mkv_err err = mkv_index_get(m->store->index, key_of(m), &m->record, NULL, NULL);
-
-    return !err && m->record.state != state ? MKV_ENOKEY : err;
 }
 
 static void place(struct mkv_move *m)
@@ -577,39 +619,36 @@ static void place(struct mkv_move *m)
 enum mkv_err mkv_store_move(struct mkv_store *store, struct mkv_slice key, unsigned flags,
                             struct mkv_move **out, mkv_moved *done, void *arg)
 {
-    uint8_t md5[MKV_MD5_LEN];
     struct mkv_move *m;
     enum mkv_err err;
 
     if (key.len > MKV_KEY_MAX) return MKV_ENOKEY;
-    mkv_md5(key, md5);
-    if (keylock_held(&store->locks, key, md5)) return MKV_EBUSY;
     m = calloc(1, sizeof(*m));
     if (!m) return MKV_ENOMEM;
     mkv_record_init(&m->record);
     m->store = store;
     memcpy(m->key, key.data, key.len);
     m->key_len = key.len;
-    memcpy(m->md5, md5, sizeof(md5));
+    mkv_md5(key, m->md5);
+    m->flags = flags;
     m->deep = flags & MKV_MOVE_DEEP;
     m->done = done;
     m->arg = arg;
-    err = look_up(m, flags);
+    err = take_key(m);
     if (err) {
         destroy(m);
         return err;
     }
     place(m);
-    keylock_take(&store->locks, &m->lock, key_of(m), md5);
-    keylock_take(&store->moves, &m->move_lock, key_of(m), md5);
     store_op_begin(store, &m->op, drop);
     event_assign(&m->wait, mkv_loop_base(store->loop), -1, 0, on_waited, m);
     *out = m;
-    move_go(m, MOVE_WAIT);
+    move_go(m, MOVE_TURN);
     return MKV_OK;
 }
 
 void mkv_move_forget(struct mkv_move *m)
 {
     m->done = NULL;
+    if (m->turn.step == TURN_WAITS) drop(&m->op);
 }

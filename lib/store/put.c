@@ -20,10 +20,17 @@ static void destroy(void *arg)
     free(p);
 }
 
+/* Its change is on the way, or will never come. */
+static void bring_no_change(struct mkv_put *p)
+{
+    if (p->is_writer) mkv_index_writers(p->store->index, -1);
+    p->is_writer = false;
+}
+
 /* The store knows of it no more. */
 static void leave(struct mkv_put *p)
 {
-    if (p->is_writer) mkv_index_writers(p->store->index, -1);
+    bring_no_change(p);
     store_op_end(p->store, &p->op);
 }
 
@@ -297,6 +304,7 @@ static void enter_commit(struct mkv_put *p)
     if (!err) err = put_discard_suspects(p);
     p->old.mtime = mkv_loop_wall(p->store->loop); /* of garbage: since when */
     if (!err) err = put_ask_index(p, &change, on_committed);
+    bring_no_change(p);
     if (err) put_fail(p, err);
 }
 
@@ -439,6 +447,7 @@ enum mkv_err mkv_put_start(struct mkv_put **out, struct mkv_store *store,
     enum mkv_err err = mkv_store_check_key(opt->key);
     struct mkv_put *p;
 
+    turns_asked(store);
     if (err) return err;
     if (opt->length == 0 && !opt->allow_empty) return MKV_EEMPTY;
     p = calloc(1, sizeof(*p));

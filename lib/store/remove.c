@@ -7,25 +7,29 @@
 #include <stdlib.h>
 
 enum remove_step {
-    REMOVE_UNLINK, /* index: nobody finds the key any more                       */
-    REMOVE_ERASE,  /* the replicas' files are deleted                            */
-    REMOVE_FORGET, /* index: the record is gone                                  */
-    REMOVE_KEEP,   /* a volume failed: index: unlinked, naming only what is left */
-    REMOVE_RELINK, /* index: the key is live again                               */
-    REMOVE_DONE    /* caller told; freed at the end of this loop turn            */
+    REMOVE_UNLINK,  /* UNLINK: index: nobody finds the key any more                */
+    REMOVE_RELINK,  /* RELINK: index: the key is live again                        */
+    REMOVE_CONDEMN, /* index: the record is gone, the garbage list names its files */
+    REMOVE_ERASE,   /* the replicas' files are deleted                             */
+    REMOVE_FORGET,  /* index: the record of an unlinked key is gone                */
+    REMOVE_KEEP,    /* a volume failed: index: unlinked, naming only what is left  */
+    REMOVE_CLEAR,   /* caller told; index: the garbage list forgets the files      */
+    REMOVE_DONE     /* caller told; freed at the end of this loop turn             */
 };
 
 struct mkv_remove {
     struct store_op op;
     struct mkv_store *store;  /* borrowed */
     struct keylock lock;
+    struct keylock spare;     /* the sweeper leaves the condemned files to us */
     char key[MKV_KEY_MAX];
     size_t key_len;
     enum remove_step step;
     enum mkv_err result;
-    bool only_unlink;         /* UNLINK: stop after the first step */
     bool asking_index, dropped;
     struct mkv_record record;
+    bool condemned;
+    struct mkv_garbage garbage; /* condemned: the entry that names the files */
     struct erase erase;
     struct mkv_chore refused; /* the index took no change: told at the end of the turn */
     mkv_done *done;           /* NULL: nobody waits */
@@ -51,7 +55,8 @@ static void destroy(void *arg)
 /* The store knows of it no more. */
 static void leave(struct mkv_remove *r)
 {
-    mkv_index_writers(r->store->index, -1);
+    keylock_release(&r->lock);
+    keylock_release(&r->spare);
     store_op_end(r->store, &r->op);
 }
 
@@ -70,9 +75,11 @@ static void on_changed(enum mkv_err err, void *arg)
     r->asking_index = false;
     if (r->dropped)
         mkv_loop_retire(r->store->loop, &r->retired, destroy, r);
+    else if (r->step == REMOVE_CLEAR)
+        remove_go(r, REMOVE_DONE); /* where the entry has stayed, the sweeper takes it up */
     else if (err)
         finish(r, err);
-    else if (r->step == REMOVE_UNLINK && !r->only_unlink)
+    else if (r->step == REMOVE_CONDEMN)
         remove_go(r, REMOVE_ERASE);
     else if (r->step == REMOVE_KEEP)
         finish(r, MKV_EVOLUME);
@@ -88,29 +95,63 @@ static void on_refused(void *arg)
 }
 
 /* This may be inside the call that started it all: the caller hears later. */
-static void change_index(struct mkv_remove *r, enum mkv_change_op op)
+static void apply(struct mkv_remove *r, const struct mkv_index_change *change)
 {
-    const struct mkv_index_change change = {
-        .key = key_of(r), .record_op = op, .record = &r->record};
-
-    r->result = mkv_index_apply(r->store->index, &change, on_changed, r);
+    r->result = mkv_index_apply(r->store->index, change, on_changed, r);
     r->asking_index = !r->result;
     if (r->asking_index) return;
     r->refused = (struct mkv_chore){.run = on_refused, .arg = r};
     mkv_loop_at_end(r->store->loop, &r->refused);
 }
 
+static void set_record(struct mkv_remove *r, enum mkv_state state)
+{
+    const struct mkv_index_change change = {.key = key_of(r),
+                                            .record_op = MKV_SET,
+                                            .record = &r->record,
+                                            .spared = r->condemned ? &r->garbage : NULL};
+
+    r->record.state = state;
+    apply(r, &change);
+}
+
 static void enter_unlink(struct mkv_remove *r)
 {
-    r->record.state = MKV_UNLINKED;
-    change_index(r, MKV_SET);
+    set_record(r, MKV_UNLINKED);
+}
+
+static void enter_relink(struct mkv_remove *r)
+{
+    set_record(r, MKV_LIVE);
+}
+
+/* Due at once, for whoever comes after a crash; until then the files are ours. */
+static void enter_condemn(struct mkv_remove *r)
+{
+    struct mkv_garbage *g = &r->garbage;
+    struct mkv_record files = r->record; /* borrows the fields */
+    struct mkv_index_change change = {.key = key_of(r),
+                                      .record_op = MKV_REMOVE,
+                                      .garbage = &files,
+                                      .garbage_id = &g->id};
+
+    g->due = change.garbage_due = files.mtime = mkv_loop_wall(r->store->loop); /* since when */
+    g->files.generation = files.generation;
+    memcpy(g->key, r->key, r->key_len);
+    g->key_len = r->key_len;
+    r->condemned = true;
+    keylock_join(&r->store->moves, &r->spare, key_of(r), r->lock.md5);
+    apply(r, &change);
 }
 
 static void on_erased(struct erase *e, void *arg)
 {
     struct mkv_remove *r = arg;
 
-    remove_go(r, e->files.nreplicas ? REMOVE_KEEP : REMOVE_FORGET);
+    if (e->files.nreplicas)
+        remove_go(r, REMOVE_KEEP);
+    else
+        remove_go(r, r->condemned ? REMOVE_CLEAR : REMOVE_FORGET);
 }
 
 static void enter_erase(struct mkv_remove *r)
@@ -120,7 +161,9 @@ static void enter_erase(struct mkv_remove *r)
 
 static void enter_forget(struct mkv_remove *r)
 {
-    change_index(r, MKV_REMOVE);
+    const struct mkv_index_change change = {.key = key_of(r), .record_op = MKV_REMOVE};
+
+    apply(r, &change);
 }
 
 /* Files that are gone must not be named: the key may be linked again. */
@@ -129,19 +172,32 @@ static void enter_keep(struct mkv_remove *r)
     probe_forget(r->store->probes, r->lock.md5); /* it counts the replicas of before */
     r->record.nreplicas = r->erase.files.nreplicas;
     memcpy(r->record.replicas, r->erase.files.replicas, sizeof(r->record.replicas));
-    change_index(r, MKV_SET);
+    set_record(r, MKV_UNLINKED);
 }
 
-static void enter_relink(struct mkv_remove *r)
+static void tell(struct mkv_remove *r)
 {
-    r->record.state = MKV_LIVE;
-    change_index(r, MKV_SET);
+    mkv_done *done = r->done;
+
+    r->done = NULL;
+    keylock_release(&r->lock); /* before the answer: its reader may write at once */
+    if (done) done(r->result, r->arg);
+}
+
+/* The files are gone, whatever comes of this: nobody has to wait for it.  A write
+ * may take their name again, so the sweeper stays away until the list forgets them. */
+static void enter_clear(struct mkv_remove *r)
+{
+    r->result = MKV_OK;
+    tell(r);
+    r->asking_index =
+        !mkv_index_garbage_done_later(r->store->index, &r->garbage, on_changed, r);
+    if (!r->asking_index) remove_go(r, REMOVE_DONE);
 }
 
 static void enter_done(struct mkv_remove *r)
 {
-    keylock_release(&r->lock); /* before the answer: its reader may write at once */
-    if (r->done) r->done(r->result, r->arg);
+    tell(r);
     leave(r);
     mkv_loop_retire(r->store->loop, &r->retired, destroy, r);
 }
@@ -149,9 +205,10 @@ static void enter_done(struct mkv_remove *r)
 static void remove_go(struct mkv_remove *r, enum remove_step next)
 {
     static void (*const enter[])(struct mkv_remove *) = {
-        [REMOVE_UNLINK] = enter_unlink, [REMOVE_ERASE] = enter_erase,
-        [REMOVE_FORGET] = enter_forget, [REMOVE_KEEP] = enter_keep,
-        [REMOVE_RELINK] = enter_relink, [REMOVE_DONE] = enter_done};
+        [REMOVE_UNLINK] = enter_unlink,   [REMOVE_RELINK] = enter_relink,
+        [REMOVE_CONDEMN] = enter_condemn, [REMOVE_ERASE] = enter_erase,
+        [REMOVE_FORGET] = enter_forget,   [REMOVE_KEEP] = enter_keep,
+        [REMOVE_CLEAR] = enter_clear,     [REMOVE_DONE] = enter_done};
 
     r->step = next;
     enter[next](r);
@@ -166,7 +223,6 @@ static void drop(struct store_op *op)
     r->dropped = true;
     erase_cancel(&r->erase);
     mkv_loop_forget(r->store->loop, &r->refused);
-    keylock_release(&r->lock);
     leave(r);
     if (!r->asking_index) mkv_loop_retire(r->store->loop, &r->retired, destroy, r);
 }
@@ -179,12 +235,14 @@ static enum mkv_err begin(struct mkv_remove **out, struct mkv_store *s, struct m
     struct mkv_remove *r;
     enum mkv_err err;
 
+    turns_asked(s);
     if (key.len > MKV_KEY_MAX) return MKV_ENOKEY;
     mkv_md5(key, md5);
     if (keylock_held(&s->locks, key, md5)) return MKV_EBUSY;
     r = calloc(1, sizeof(*r));
     if (!r) return MKV_ENOMEM;
     mkv_record_init(&r->record);
+    mkv_record_init(&r->garbage.files);
     r->store = s;
     memcpy(r->key, key.data, key.len);
     r->key_len = key.len;
@@ -197,7 +255,6 @@ static enum mkv_err begin(struct mkv_remove **out, struct mkv_store *s, struct m
     }
     keylock_take(&s->locks, &r->lock, key_of(r), md5);
     store_op_begin(s, &r->op, drop);
-    mkv_index_writers(s->index, 1);
     *out = r;
     return MKV_OK;
 }
@@ -220,7 +277,7 @@ enum mkv_err mkv_store_delete(struct mkv_store *store, struct mkv_slice key,
     else if (store->cfg->protect)
         return give_up(*out, MKV_EPROTECTED);
     else
-        remove_go(*out, REMOVE_UNLINK);
+        remove_go(*out, REMOVE_CONDEMN);
     return MKV_OK;
 }
 
@@ -231,7 +288,6 @@ enum mkv_err mkv_store_unlink(struct mkv_store *store, struct mkv_slice key,
 
     if (err) return err;
     if ((*out)->record.state != MKV_LIVE) return give_up(*out, MKV_ENOKEY);
-    (*out)->only_unlink = true;
     remove_go(*out, REMOVE_UNLINK);
     return MKV_OK;
 }

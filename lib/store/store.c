@@ -90,6 +90,7 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     s->metrics = metrics;
     if (getrandom(&s->random, sizeof(s->random), 0) < 0) s->random = 0;
     s->random |= 1; /* xorshift must not start from 0 */
+    turns_open(s);
     s->ids = calloc(cfg->nvolumes, sizeof(*s->ids));
     if (!s->ids) goto out;
     err = mkv_blocks_open(&s->blocks);
@@ -130,6 +131,7 @@ void mkv_store_close(struct mkv_store *s)
         next = op->next; /* drop may end op, and no other */
         op->drop(op);
     }
+    turns_close(s);
     sweep_stop(s->sweeper);
     mkv_index_close(s->index); /* calls back: what waited for the index ends here */
     sweep_close(s->sweeper);

@@ -8,6 +8,7 @@
 #include "net/volume.h"
 #include "store/keylock.h"
 #include "store/probe.h"
+#include "store/turns.h"
 
 #define STORE_PATH_MAX (sizeof("/svFFFF") + MKV_PATH_MAX)
 
@@ -35,11 +36,12 @@ struct mkv_store {
     size_t nby_id;
     struct probe_cache *probes;    /* owned */
     struct keylocks locks;         /* being written, deleted or moved: 409 for others */
-    struct keylocks moves;         /* those being moved: the sweeper passes them by */
+    struct keylocks moves;         /* those being moved or deleted: the sweeper passes them by */
     struct keylocks sweeps;        /* those whose garbage is being deleted: a move waits */
     struct store_sweeper *sweeper; /* owned */
     struct store_op *ops;
     size_t nops;
+    struct turns turns;            /* of moves, which give way to all others */
     uint64_t random;               /* state of the generator */
     size_t stale_marks;            /* marks that could not be taken off: the index was full */
     bool closing;

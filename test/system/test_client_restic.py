@@ -39,7 +39,7 @@ def test_backup_check_restore_forget(s3, client, restic_of):
     used = sum(len(data) for data in s3.cluster.files().values())
     restic("forget", "--keep-last", "1", "--prune", "--max-unused", "0")
     assert len(json.loads(restic("snapshots", "--json"))) == 1
-    assert sum(len(data) for data in s3.cluster.files().values()) < used - 3 * 3 * 9 * MEGABYTE
+    assert sum(len(data) for data in s3.cluster.files().values()) < used - 3 * 3 * 9 * MEGABYTE  # three files, three replicas
     restic("check", "--read-data-subset", "10%")
     restic("restore", "latest", "--target", "again", "--include", "one")
     (one,) = (client.work / "again").rglob("one")

@@ -36,7 +36,7 @@ def test_objects(s3, client, s3cmd):
     assert "NoSuchBucket" in s3cmd("ls", "s3://photos", status=12)
     s3cmd("mb", "s3://photos")
     assert "s3://photos" in s3cmd("ls")
-    client.file("a cat", b"a cat", mtime=1_500_000_000).chmod(0o640)
+    client.file("a cat", b"a cat").chmod(0o640)
     s3cmd("put", "a cat", "s3://photos/a cat+1", "--add-header=x-amz-meta-colour:black", "--mime-type=text/x-cat")
     listed = s3cmd("ls", "s3://photos/").split()
     assert listed[2:] == ["5", "s3://photos/a", "cat+1"]
@@ -45,8 +45,7 @@ def test_objects(s3, client, s3cmd):
                     r"x-amz-meta-colour:\s+black\n", r"x-amz-meta-s3cmd-attrs:.*\bmode:33184\b", r"Location:\s+mkv|ACL:"):
         assert re.search(pattern, info), (pattern, info)
     s3cmd("get", "s3://photos/a cat+1", "back")
-    back = client.work / "back"
-    assert (back.read_bytes(), int(back.stat().st_mtime)) == (b"a cat", 1_500_000_000)
+    assert (client.work / "back").read_bytes() == b"a cat"
     s3cmd("cp", "s3://photos/a cat+1", "s3://photos/copy")
     s3cmd("mv", "s3://photos/copy", "s3://photos/moved")
     assert s3.raw().get("/photos/moved").body == b"a cat"
@@ -65,9 +64,12 @@ def test_sync(s3, client, s3cmd):
     s3cmd("mb", "s3://photos")
     tree = sample_tree()
     write_tree(client.work / "up", tree)
+    client.file("up/one", tree["one"], mtime=1_500_000_000).chmod(0o640)
     s3cmd("sync", "up/", "s3://photos/tree/")
     s3cmd("sync", "s3://photos/tree/", "down/")
     assert tree_of(client.work / "down") == tree
+    status = (client.work / "down" / "one").stat()
+    assert (int(status.st_mtime), status.st_mode & 0o777) == (1_500_000_000, 0o640)
     assert "upload:" not in s3cmd("sync", "up/", "s3://photos/tree/")
     client.file("up/one", b"changed")
     (client.work / "up" / "deep" / "er" / "beside").unlink()

@@ -268,6 +268,33 @@ def test_busy(cluster):
         assert master.replace("/key", b"value %d" % i).status == 201
 
 
+def test_many_beside_a_client(own_cluster):
+    """While a client is being served most of them wait for their turn: each gets it, and one that has not begun holds no key."""
+    cluster = own_cluster(5)
+    keys = [f"/key{i}" for i in range(16)]
+    three = three_of(cluster)
+    for key in keys:
+        assert three.put(key, b"value").status == 201
+    master = grow(cluster)
+    with master.connect() as writer:
+        writer.send_head("PUT", "/slow", [("Content-Length", "10")])
+        writer.send(b"12345")
+        wait_until(lambda: master.keys(operation="writing"), "it is being written")
+        movers = [master.connect() for _ in keys]
+        for mover, key in zip(movers, keys):
+            mover.send_head("REBALANCE", key)
+        movers.pop().close()  # nobody waits for the last one
+        for mover in movers:
+            with mover:
+                assert mover.answer("REBALANCE").status == 204
+        writer.send(b"67890")
+        assert writer.answer("PUT").status == 201
+    wait_until(lambda: master.delete(keys[-1]).status == 204, "its move is over, or has never begun")
+    for key in keys[:-1]:
+        assert master.get(key).header("Key-Balance") == "balanced"
+        assert master.read(key) == b"value"
+
+
 def test_away_and_back_while_garbage_waits(own_cluster):
     """The old files are due to be deleted when the value comes back to where it was: they stay, or are there again."""
     cluster = own_cluster(5)

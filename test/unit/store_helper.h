@@ -25,7 +25,7 @@ struct toy_volume {
     char name[32];
     char files[FILES_MAX][256], dates[FILES_MAX][MKV_HTTP_DATE_MAX];
     unsigned nfiles, puts, deletes;
-    int refuse_puts; /* this status instead */
+    int refuse_puts, refuse_deletes; /* this status instead */
     bool unreadable;
 };
 
@@ -63,6 +63,7 @@ static inline int toy_delete(struct toy_volume *v, const char *path)
     int i = find_file(v, path);
 
     v->deletes++;
+    if (v->refuse_deletes) return v->refuse_deletes;
     if (i < 0) return 404;
     memmove(v->files[i], v->files[--v->nfiles], sizeof(v->files[i]));
     memmove(v->dates[i], v->dates[v->nfiles], sizeof(v->dates[i]));

@@ -337,6 +337,53 @@ static void test_a_final_status_instead_of_continue(void **state)
     client_close(&c);
 }
 
+/* What came with the head needs no turn of its own: a small value leaves for the
+ * volumes together with the head that is sent there. */
+static void test_a_body_that_came_with_its_head(void **state)
+{
+    static const char *const requests[] = {
+        HEAD("/later") "Content-Length: 3\r\n\r\nabc",
+        HEAD("/later") "Content-Length: 0\r\n\r\n",
+        HEAD("/later") "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    };
+    struct toy *t = *state;
+
+    for (size_t i = 0; i < COUNT(requests); i++) {
+        struct client c;
+
+        client_open(&c, t);
+        client_send(&c, requests[i], strlen(requests[i]));
+        while (!t->held)
+            toy_turn(t);
+        toy_go(t);
+        assert_int_equal(t->body_ends, i); /* not inside the call */
+        mkv_loop_settle(t->loop);
+        assert_int_equal(t->body_ends, i + 1);
+        client_wait_for(&c, "201 Created");
+        client_close(&c);
+    }
+    assert_int_equal(t->gone, 0);
+}
+
+/* The front closes just before. */
+static void test_a_body_that_nobody_feeds_any_more(void **state)
+{
+    struct toy *t = *state;
+    struct client c;
+
+    client_open(&c, t);
+    client_send(&c, TEXT(HEAD("/later") "Content-Length: 3\r\n\r\nabc"));
+    while (!t->held)
+        toy_turn(t);
+    toy_go(t);
+    http1_server_close(t->server);
+    t->server = NULL;
+    mkv_loop_settle(t->loop);
+    assert_int_equal(t->body_ends, 0);
+    assert_int_equal(t->gone, 1);
+    client_close(&c);
+}
+
 #define TOY_TEST(name) cmocka_unit_test_setup_teardown(name, toy_setup, toy_teardown)
 
 int main(void)
@@ -356,6 +403,8 @@ int main(void)
         TOY_TEST(test_continue_comes_before_the_body),
         TOY_TEST(test_no_continue),
         TOY_TEST(test_a_final_status_instead_of_continue),
+        TOY_TEST(test_a_body_that_came_with_its_head),
+        TOY_TEST(test_a_body_that_nobody_feeds_any_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

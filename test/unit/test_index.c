@@ -342,6 +342,119 @@ static void delayed_garbage_keeps_what_is_left(void **state)
     mkv_record_clear(&g.files);
 }
 
+/* A deletion: the record gives way to an entry, of which the caller learns the id. */
+static void condemn(struct fixture *f, const char *key, struct mkv_garbage *g)
+{
+    struct mkv_record files = record_of(MKV_LIVE, 4, 5);
+    struct mkv_index_change c = {.key = text(key), .record_op = MKV_REMOVE, .garbage = &files,
+                                 .garbage_due = 100, .garbage_id = &g->id};
+
+    assert_int_equal(put_size(f, text(key), 5), MKV_OK);
+    memset(g, 0, sizeof(*g));
+    g->id = UINT64_MAX;
+    assert_int_equal(apply(f, &c), MKV_OK);
+    g->due = 100;
+    g->files.generation = 4;
+    memcpy(g->key, key, strlen(key));
+    g->key_len = strlen(key);
+}
+
+static void an_entry_can_go_back_to_its_record(void **state)
+{
+    struct fixture *f = *state;
+    struct mkv_record r = record_of(MKV_UNLINKED, 4, 5);
+    struct mkv_index_change c = {.key = text("/k"), .record_op = MKV_SET, .record = &r};
+    struct mkv_garbage g, other;
+    struct waiting w = {0};
+
+    condemn(f, "/other", &other);
+    condemn(f, "/k", &g);
+    assert_int_not_equal(g.id, other.id);
+    assert_int_equal(size_of(f, text("/k")), -1);
+    assert_int_equal(stats_of(f).garbage, 2);
+    c.spared = &g;
+    assert_int_equal(apply(f, &c), MKV_OK);
+    assert_int_equal(stats_of(f).garbage, 1);
+    assert_int_equal(stats_of(f).unlinked, 1);
+    assert_int_equal(next_generation(f, "/k", NULL), 0); /* of garbage: none */
+    assert_int_equal(next_generation(f, "/other", NULL), 5);
+    c.garbage = &r;
+    assert_int_equal(mkv_index_apply(f->ix, &c, on_done, &w), MKV_EINVAL);
+}
+
+static void go_later(struct fixture *f, const struct mkv_garbage *g, struct waiting *w)
+{
+    w->left++;
+    assert_int_equal(mkv_index_garbage_done_later(f->ix, g, on_done, w), MKV_OK);
+}
+
+/* It waits for another change, and does not wait for ever; its name is free at once. */
+static void an_entry_that_may_go_later(void **state)
+{
+    struct fixture *f = *state;
+    struct waiting w = {0};
+    struct mkv_garbage g, more;
+    uint64_t commits;
+
+    condemn(f, "/k", &g);
+    collect(f, "/k", 2, 900); /* of an older generation */
+    assert_int_equal(next_generation(f, "/k", NULL), 5);
+    commits = stats_of(f).commits;
+    go_later(f, &g, &w);
+    mkv_loop_settle(f->loop);
+    assert_int_equal(next_generation(f, "/k", NULL), 3);
+    assert_int_equal(stats_of(f).commits, commits);
+    assert_int_equal(put_size(f, text("/other"), 1), MKV_OK);
+    settle(f, &w);
+    assert_int_equal(w.last, MKV_OK);
+    assert_int_equal(stats_of(f).commits, commits + 1); /* one for both */
+    assert_int_equal(stats_of(f).garbage, 1);
+    condemn(f, "/a", &g);
+    condemn(f, "/b", &more);
+    commits = stats_of(f).commits;
+    go_later(f, &g, &w);
+    go_later(f, &more, &w);
+    settle(f, &w);
+    assert_int_equal(stats_of(f).commits, commits + 1);
+    assert_int_equal(stats_of(f).garbage, 1);
+    assert_int_equal(next_generation(f, "/a", NULL), 0);
+    assert_int_equal(next_generation(f, "/k", NULL), 3);
+}
+
+/* Two changes of two turns, while two writes are about to bring some. */
+static uint64_t commits_of_two(struct fixture *f)
+{
+    struct mkv_record r = record_of(MKV_LIVE, 0, 1);
+    struct mkv_index_change c = {.record_op = MKV_SET, .record = &r};
+    struct waiting w = {0};
+    uint64_t commits = stats_of(f).commits;
+
+    mkv_index_writers(f->ix, 2);
+    c.key = text("/a");
+    queue_change(f, &c, &w);
+    mkv_loop_settle(f->loop); /* handed over */
+    mkv_index_writers(f->ix, -1);
+    c.key = text("/b");
+    queue_change(f, &c, &w);
+    mkv_index_writers(f->ix, -1);
+    settle(f, &w);
+    return stats_of(f).commits - commits;
+}
+
+/* Writes that are about to bring changes are waited for, but only a moment. */
+static void a_commit_gathers(void **state)
+{
+    struct fixture *f = *state;
+    bool together = false;
+
+    /* On a machine that is busy the second one may be too late. */
+    for (int tries = 0; tries < 100 && !together; tries++) together = commits_of_two(f) == 1;
+    assert_true(together);
+    mkv_index_writers(f->ix, 1); /* it never brings any */
+    assert_int_equal(put_size(f, text("/c"), 1), MKV_OK);
+    mkv_index_writers(f->ix, -1);
+}
+
 static void no_write_takes_a_name_in_use(void **state)
 {
     struct fixture *f = *state;
@@ -429,6 +542,9 @@ int main(void)
         WITH_INDEX(volume_ids_are_given_once),
         WITH_INDEX(garbage_comes_when_it_is_due),
         WITH_INDEX(delayed_garbage_keeps_what_is_left),
+        WITH_INDEX(an_entry_can_go_back_to_its_record),
+        WITH_INDEX(an_entry_that_may_go_later),
+        WITH_INDEX(a_commit_gathers),
         WITH_INDEX(no_write_takes_a_name_in_use),
         WITH_INDEX(recovery_turns_marks_into_garbage),
     };

@@ -130,6 +130,33 @@ static void chores_among_chores(void **state)
     mkv_loop_close(d.loop);
 }
 
+/* After the others, also those that come later; among themselves in order. */
+static void some_chores_run_last(void **state)
+{
+    struct diary d;
+    struct entry e[5];
+
+    (void)state;
+    begin(&d, e, 5);
+    e[0].queues = &e[3];
+    mkv_loop_at_very_end(d.loop, &e[1].chore);
+    mkv_loop_at_very_end(d.loop, &e[4].chore);
+    mkv_loop_at_very_end(d.loop, &e[2].chore);
+    mkv_loop_at_very_end(d.loop, &e[1].chore);
+    queue(&e[0]);
+    mkv_loop_forget(d.loop, &e[2].chore); /* the last one of its list */
+    mkv_loop_at_very_end(d.loop, &e[2].chore);
+    mkv_loop_forget(d.loop, &e[4].chore);
+    mkv_loop_settle(d.loop);
+    assert_string_equal(d.text, "adbc");
+    e[1].queues = &e[0];
+    mkv_loop_at_very_end(d.loop, &e[1].chore);
+    mkv_loop_at_very_end(d.loop, &e[2].chore);
+    mkv_loop_turn(d.loop);
+    assert_string_equal(d.text, "adbcbadc");
+    mkv_loop_close(d.loop);
+}
+
 /* The retired go after every chore of the turn, and may leave chores. */
 static void the_retired_go_last(void **state)
 {
@@ -240,6 +267,7 @@ int main(void)
         cmocka_unit_test(chores_run_in_order_and_once),
         cmocka_unit_test(forgotten_chores_do_not_run),
         cmocka_unit_test(chores_among_chores),
+        cmocka_unit_test(some_chores_run_last),
         cmocka_unit_test(the_retired_go_last),
         cmocka_unit_test(closing_runs_what_is_queued),
         cmocka_unit_test(runs_until_stopped),

@@ -266,9 +266,107 @@ static void a_source_that_can_not_be_read(void **state)
     finish(&w);
 }
 
+/* ---- DELETE --------------------------------------------------------------------------- */
+
+static struct mkv_index_stats figures(struct world *w)
+{
+    struct mkv_index_stats stats;
+
+    mkv_index_stats(mkv_store_index(w->store), &stats);
+    return stats;
+}
+
+static enum mkv_err delete_key(struct world *w, const char *key)
+{
+    struct mkv_remove *removal;
+    struct removal r = {.done = 0};
+
+    assert_int_equal(mkv_store_delete(w->store, text(key), &removal, on_removed, &r), MKV_OK);
+    run_until(w, r.done);
+    return r.err;
+}
+
+/* One commit is waited for; what the garbage list names meanwhile goes with the next. */
+static void a_delete_waits_for_one_commit(void **state)
+{
+    struct mkv_record rec;
+    struct world w;
+    uint64_t commits;
+
+    (void)state;
+    begin(&w, 3, "3");
+    put_well(&w, "/key");
+    commits = figures(&w).commits;
+    assert_int_equal(delete_key(&w, "/key"), MKV_OK);
+    assert_int_equal(all_files(&w), 0);
+    assert_int_equal(read_record(&w, "/key", &rec), MKV_ENOKEY);
+    assert_int_equal(figures(&w).commits, commits + 1);
+    assert_int_equal(figures(&w).garbage, 1);
+    put_well(&w, "/key"); /* its name is free at once */
+    assert_int_equal(read_record(&w, "/key", &rec), MKV_OK);
+    assert_int_equal(rec.generation, 0);
+    run_until(&w, figures(&w).garbage == 0);
+    run_until(&w, mkv_store_busy(w.store) == 0);
+    assert_int_equal(all_files(&w), 3);
+    finish(&w);
+}
+
+/* The record is there again, unlinked, with the files that are left; none of them is
+ * garbage, however often the sweeper comes by. */
+static void a_volume_that_refuses_to_delete(void **state)
+{
+    struct mkv_record rec;
+    struct world w;
+    time_t then;
+
+    (void)state;
+    begin(&w, 3, "3");
+    put_well(&w, "/key");
+    w.volumes[1].refuse_deletes = 500;
+    for (int i = 0; i < 2; i++) { /* live, then unlinked */
+        assert_int_equal(delete_key(&w, "/key"), MKV_EVOLUME);
+        assert_int_equal(read_record(&w, "/key", &rec), MKV_OK);
+        assert_int_equal(rec.state, MKV_UNLINKED);
+        assert_int_equal(rec.nreplicas, 1);
+        assert_int_equal(figures(&w).garbage, 0);
+    }
+    w.volumes[1].refuse_deletes = 0;
+    then = time(NULL) + 2;
+    run_until(&w, time(NULL) > then);
+    assert_int_equal(w.volumes[1].nfiles, 1);
+    assert_int_equal(delete_key(&w, "/key"), MKV_OK);
+    assert_int_equal(read_record(&w, "/key", &rec), MKV_ENOKEY);
+    assert_int_equal(all_files(&w), 0);
+    finish(&w);
+}
+
+/* Cut off between the two commits: the next start deletes what is left. */
+static void a_delete_cut_off(void **state)
+{
+    struct removal r = {.done = 0};
+    struct mkv_remove *removal;
+    struct mkv_record rec;
+    struct world w;
+
+    (void)state;
+    begin(&w, 3, "3");
+    put_well(&w, "/key");
+    assert_int_equal(mkv_store_delete(w.store, text("/key"), &removal, on_removed, &r), MKV_OK);
+    run_until(&w, figures(&w).garbage == 1);
+    mkv_store_close(w.store);
+    assert_int_equal(r.done, 0);
+    open_store(&w);
+    assert_int_equal(read_record(&w, "/key", &rec), MKV_ENOKEY);
+    run_until(&w, all_files(&w) == 0 && figures(&w).garbage == 0);
+    finish(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_delete_waits_for_one_commit),
+        cmocka_unit_test(a_volume_that_refuses_to_delete),
+        cmocka_unit_test(a_delete_cut_off),
         cmocka_unit_test(refusals_come_later),
         cmocka_unit_test(a_refusal_is_dropped_at_close),
         cmocka_unit_test(a_doubtful_commit_leaves_its_files),

@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import time
@@ -370,18 +371,8 @@ class Client:
 
 
 def bytes_of(size, seed=0):
-    """Bytes that compress badly and differ with the seed; cheap even where there are many."""
-    import random
-    chance = random.Random(seed)
-    block = chance.randbytes(min(size, 4 * MEGABYTE))
-    if size <= len(block):
-        return block
-    pieces, have = [], 0
-    for i in range(0, size, len(block)):
-        piece = i.to_bytes(8, "big") + block[8:]
-        pieces.append(piece[:size - have])
-        have += len(pieces[-1])
-    return b"".join(pieces)
+    """Bytes that neither compress nor repeat, the same for the same seed."""
+    return random.Random(seed).randbytes(size)
 
 
 def tree_of(directory):
