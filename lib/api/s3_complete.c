@@ -55,7 +55,7 @@ static void clear_completion(struct s3_call *c)
     free(m);
 }
 
-/* ---- the end -------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------- */
 
 static void reply_completed(struct s3_call *c, const struct s3_checksum_value *sum)
 {
@@ -128,7 +128,7 @@ static enum mkv_err refuse(struct completion *m, enum s3_error err, const char *
     return MKV_ECLIENT; /* which nobody is told: m->err is */
 }
 
-/* ---- forget ---------------------------------------------------------------------------- */
+/* ---- forget -------------------------------------------------------------------------------- */
 
 /* Where that fails the object is there all the same, and the upload expires. */
 static void on_forgotten(enum mkv_err err, void *arg)
@@ -155,7 +155,7 @@ static void enter_forget(struct s3_call *c)
     if (err) on_forgotten(err, c);
 }
 
-/* ---- stream ------------------------------------------------------------------------------ */
+/* ---- stream -------------------------------------------------------------------------------- */
 
 static void on_piece(struct mkv_bytes piece, void *arg)
 {
@@ -277,7 +277,7 @@ static void enter_start(struct s3_call *c)
     start(c);
 }
 
-/* ---- look ------------------------------------------------------------------------------------ */
+/* ---- look ---------------------------------------------------------------------------------- */
 
 /* The same Complete again: the upload is gone, and the object is what it made. */
 static void look_at_object(struct s3_call *c)
@@ -375,7 +375,7 @@ static void enter_look(struct s3_call *c)
     look(c);
 }
 
-/* ---- wait ---------------------------------------------------------------------------------------- */
+/* ---- wait ---------------------------------------------------------------------------------- */
 
 static void enter_wait(struct s3_call *c)
 {
@@ -420,7 +420,7 @@ static void complete_go(struct s3_call *c, enum complete_step next)
     enter[next](c);
 }
 
-/* ---- the request -------------------------------------------------------------------------------- */
+/* ---- the request --------------------------------------------------------------------------- */
 
 static void on_body(struct mkv_request *r, struct mkv_bytes piece)
 {

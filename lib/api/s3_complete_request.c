@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-/* ---- the head ------------------------------------------------------------------------- */
+/* ---- the head ------------------------------------------------------------------------------ */
 
 static struct mkv_slice keep(char **at, struct mkv_slice value)
 {
@@ -106,7 +106,7 @@ void s3_complete_request_read(struct s3_complete_request *q)
     memset(&q->named, 0, sizeof(q->named));
 }
 
-/* ---- the body -------------------------------------------------------------------------- */
+/* ---- the body ------------------------------------------------------------------------------ */
 
 struct sink {
     struct s3_body *body;
@@ -138,7 +138,7 @@ enum s3_error s3_complete_request_end(struct s3_complete_request *q, const struc
     return err;
 }
 
-/* ---- what it should be ----------------------------------------------------------------- */
+/* ---- what it should be --------------------------------------------------------------------- */
 
 enum s3_error s3_complete_check(const struct s3_complete_request *q, const struct s3_plan *plan,
                                 const char **why)
