@@ -109,12 +109,8 @@ static size_t without_aws_chunked(struct mkv_slice value, char *out)
     while (value.len) {
         const char *comma = memchr(value.data, ',', value.len);
         size_t len = comma ? (size_t)(comma - value.data) : value.len;
-        struct mkv_slice one = mkv_slice(value.data, len);
+        struct mkv_slice one = mkv_slice_trim(mkv_slice(value.data, len));
 
-        while (one.len && one.data[0] == ' ')
-            one = mkv_slice(one.data + 1, one.len - 1);
-        while (one.len && one.data[one.len - 1] == ' ')
-            one.len--;
         if (one.len && !mkv_slice_ieq(one, MKV_SLICE("aws-chunked"))) {
             if (n) out[n++] = ',';
             memcpy(out + n, one.data, one.len);
