@@ -43,8 +43,9 @@ class Upload:
         self.named[number] = f"<ETag>{answer.header('ETag')}</ETag>"
         return answer
 
-    def copy(self, number, source, headers=()):
-        return self.raw.request("PUT", self.at(f"partNumber={number}&"), None, [("x-amz-copy-source", source), *headers])
+    def copy(self, number, source, headers=(), timeout=http.TIMEOUT):
+        return self.raw.request("PUT", self.at(f"partNumber={number}&"), None, [("x-amz-copy-source", source), *headers],
+                                timeout=timeout)
 
     def xml(self, named=None):
         named = named or sorted(self.named.items())
@@ -841,16 +842,16 @@ def test_a_slow_part_copy(faulty_cluster):
     upload = Upload(raw, "/bucket/key")
 
     def late(exchange):
-        time.sleep(2.5)
+        time.sleep(6.5)
         faults.forward(exchange)
     for volume in cluster.faulty:
         volume.when(late, method="GET")
-    answer = upload.copy(1, "/bucket/source")
+    answer = upload.copy(1, "/bucket/source", timeout=60)
     assert (answer.status, answer.header("Transfer-Encoding"), outcome(answer)) == (200, "chunked", md5(b"data"))
     for volume in cluster.faulty:
         volume.clear()
-        volume.when(lambda exchange: (time.sleep(2.5), faults.answer(500)(exchange)), method="GET")
-    answer = upload.copy(2, "/bucket/source")
+        volume.when(lambda exchange: (time.sleep(6.5), faults.answer(500)(exchange)), method="GET")
+    answer = upload.copy(2, "/bucket/source", timeout=60)
     assert answer.status == 200 and outcome(answer) not in (None, md5(b"data"))
     assert texts(upload.parts(), "PartNumber") == ["1"]
 
