@@ -43,6 +43,11 @@ struct completion {
 
 static void complete_go(struct s3_call *c, enum complete_step next);
 
+static struct mkv_slice id_of(const struct completion *m)
+{
+    return mkv_slice((const char *)m->upload.id, MKV_UPLOAD_ID_LEN);
+}
+
 static void clear_completion(struct s3_call *c)
 {
     struct completion *m = c->state;
@@ -223,8 +228,11 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
     struct completion *m = c->state;
     enum s3_error err = check_bucket(c);
 
+    enum mkv_err failed;
+
     if (err) return refuse(m, err, NULL);
-    return s3_plan_fields(&m->plan, m->request.etag, stored);
+    failed = mkv_record_set_field(stored, MKV_FIELD_UPLOAD_ID, id_of(m));
+    return failed ? failed : s3_plan_fields(&m->plan, m->request.etag, stored);
 }
 
 static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *arg)
@@ -279,25 +287,28 @@ static void enter_start(struct s3_call *c)
 
 /* ---- look ---------------------------------------------------------------------------------- */
 
-/* The same Complete again: the upload is gone, and the object is what it made. */
-static void look_at_object(struct s3_call *c)
+static bool field_is(const struct mkv_record *rec, enum mkv_field field, struct mkv_slice wanted)
+{
+    struct mkv_slice value;
+
+    return mkv_record_field(rec, field, &value) && mkv_slice_eq(value, wanted);
+}
+
+/* The same Complete again: the object is what this upload made.  *sum: its
+ * checksum. */
+static bool is_made(struct s3_call *c, struct s3_checksum_value *sum)
 {
     struct completion *m = c->state;
-    struct s3_checksum_value sum;
-    struct mkv_slice etag;
     struct mkv_record rec;
-    bool same;
+    bool made;
 
     mkv_record_init(&rec);
-    same = !mkv_index_get(mkv_store_index(c->api->store), c->object, &rec, NULL, NULL) &&
-           rec.state == MKV_LIVE && mkv_record_field(&rec, MKV_FIELD_MULTIPART_ETAG, &etag) &&
-           mkv_slice_eq(etag, mkv_slice_of(m->request.etag));
-    s3_meta_checksum(&rec, &sum);
+    made = !mkv_index_get(mkv_store_index(c->api->store), c->object, &rec, NULL, NULL) &&
+           rec.state == MKV_LIVE && field_is(&rec, MKV_FIELD_UPLOAD_ID, id_of(m)) &&
+           field_is(&rec, MKV_FIELD_MULTIPART_ETAG, mkv_slice_of(m->request.etag));
+    s3_meta_checksum(&rec, sum);
     mkv_record_clear(&rec);
-    if (same)
-        succeed(c, &sum);
-    else
-        fail(c, S3_NO_SUCH_UPLOAD, NULL);
+    return made;
 }
 
 static enum s3_error look_up(struct s3_call *c, const struct s3_body_part *named)
@@ -358,11 +369,21 @@ static void drop(void *arg)
 static void enter_look(struct s3_call *c)
 {
     struct completion *m = c->state;
+    struct s3_checksum_value sum;
     enum s3_error err = check_bucket(c);
+    bool made = !err && is_made(c, &sum);
 
     if (!err) err = s3_upload_get(c, m->upload.id, &m->upload);
-    if (err == S3_NO_SUCH_UPLOAD) {
-        look_at_object(c);
+    if (made && err == S3_NO_SUCH_UPLOAD) {
+        succeed(c, &sum);
+        return;
+    }
+    if (!err && made) {
+        /* The master was stopped between the object's commit and the upload's. */
+        m->plan.sum = sum;
+        s3_ending_begin(&m->ending, c->api->s3, m->upload.id, drop, c);
+        m->is_ending = true;
+        complete_go(c, COMPLETE_FORGET);
         return;
     }
     if (!err) err = s3_plan_open(&m->plan, m->request.named.n, s3_upload_sum(&m->upload.what));

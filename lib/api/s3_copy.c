@@ -90,7 +90,7 @@ static void on_described(enum mkv_err err, void *arg)
 static enum s3_error keep_of_bytes(struct copy *p)
 {
     static const unsigned types[] = {MKV_FIELD_MULTIPART_ETAG, MKV_FIELD_CHECKSUMS,
-                                     MKV_FIELD_PART_SIZES};
+                                     MKV_FIELD_PART_SIZES, MKV_FIELD_UPLOAD_ID};
     struct mkv_slice value;
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
