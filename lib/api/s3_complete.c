@@ -7,6 +7,7 @@
 #include "api/s3_handlers.h"
 #include "api/s3_slow.h"
 #include "api/s3_wait.h"
+#include "api/s3_write.h"
 #include "mkv/log.h"
 
 #include <event2/event.h>
@@ -36,8 +37,7 @@ struct completion {
     struct event turn;        /* the next slice, or the next look      */
     struct s3_wait wait;      /* for the key                           */
     struct s3_slow slow;
-    enum s3_error err;        /* the first failure; S3_OK until then   */
-    const char *why;
+    struct s3_write write;
     bool gone;                /* nobody waits any more                 */
 };
 
@@ -118,19 +118,10 @@ static void fail_store(struct s3_call *c, enum mkv_err err)
 {
     struct completion *m = c->state;
 
-    if (m->err)
-        fail(c, m->err, m->why);
+    if (m->write.err)
+        fail(c, m->write.err, m->write.why);
     else
         fail(c, s3_error_of(err), s3_error_of(err) == S3_INTERNAL_ERROR ? mkv_strerror(err) : NULL);
-}
-
-static enum mkv_err refuse(struct completion *m, enum s3_error err, const char *why)
-{
-    if (!m->err) {
-        m->err = err;
-        m->why = why;
-    }
-    return MKV_ECLIENT; /* which nobody is told: m->err is */
 }
 
 /* ---- forget -------------------------------------------------------------------------------- */
@@ -175,7 +166,8 @@ static void on_fed(enum mkv_err err, void *arg)
     struct completion *m = ((struct s3_call *)arg)->state;
 
     if (err)
-        mkv_put_refuse(m->put, refuse(m, s3_error_of(err), "A part can not be read."));
+        mkv_put_refuse(m->put,
+                       s3_write_refuse(&m->write, s3_error_of(err), "A part can not be read."));
     else
         mkv_put_end(m->put);
 }
@@ -192,7 +184,7 @@ static void enter_stream(struct s3_call *c)
     enum mkv_err err = s3_feed_start(&m->feed, mkv_store_spool(c->api->store), m->upload.id,
                                      &m->plan, &events, c);
 
-    if (err) mkv_put_refuse(m->put, refuse(m, s3_error_of(err), NULL));
+    if (err) mkv_put_refuse(m->put, s3_write_refuse(&m->write, s3_error_of(err), NULL));
 }
 
 static void on_drained(void *arg)
@@ -206,13 +198,8 @@ static enum mkv_err on_allow(const struct mkv_record *old, void *arg)
 {
     struct s3_call *c = arg;
     struct completion *m = c->state;
-    struct s3_described object;
-    enum s3_error err;
 
-    if (!m->request.conditional) return MKV_OK;
-    if (old) s3_describe(&object, old, c->object);
-    err = s3_conditions_write(&m->request.conditions, old ? &object.is : NULL);
-    return err ? refuse(m, err, NULL) : MKV_OK;
+    return s3_write_allow(&m->write, c, old);
 }
 
 /* The bucket may have gone while the parts were on their way. */
@@ -230,7 +217,7 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
 
     enum mkv_err failed;
 
-    if (err) return refuse(m, err, NULL);
+    if (err) return s3_write_refuse(&m->write, err, NULL);
     failed = mkv_record_set_field(stored, MKV_FIELD_UPLOAD_ID, id_of(m));
     return failed ? failed : s3_plan_fields(&m->plan, m->request.etag, stored);
 }
@@ -271,7 +258,7 @@ static void start(void *arg)
 
     if (!err) return;
     m->put = NULL;
-    if (err == MKV_EBUSY && m->request.conditional)
+    if (err == MKV_EBUSY && m->write.conditional)
         fail(c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
     else if (err != MKV_EBUSY || !s3_wait(&m->wait, c->api, start, c))
         fail_store(c, err);
@@ -343,10 +330,10 @@ static void look(struct s3_call *c)
     }
     if (!err) {
         s3_plan_end(&m->plan);
-        err = s3_complete_check(&m->request, &m->plan, &m->why);
+        err = s3_complete_check(&m->request, &m->plan, &m->write.why);
     }
     if (err) {
-        fail(c, err, m->why);
+        fail(c, err, m->write.why);
         return;
     }
     s3_complete_request_read(&m->request);
@@ -497,6 +484,7 @@ void s3_complete_upload(struct s3_call *c)
         s3_reply_error(c, err, why);
         return;
     }
+    s3_write_take(&m->write, &m->request.conditions);
     c->r->events = &events;
     c->r->transport->read_body(c->r, true);
 }
