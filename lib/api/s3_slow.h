@@ -21,7 +21,7 @@ struct s3_slow {
     struct s3_call *c; /* borrowed; NULL: not started, or over */
     struct event tick;
     bool begun;        /* the head has gone out                */
-    bool broken; /* its beginning is lost: no memory */
+    bool broken;       /* its beginning is lost: no memory     */
 };
 
 /* Started already: no-op. */
