@@ -42,6 +42,9 @@ static inline bool mkv_slice_begins(struct mkv_slice s, struct mkv_slice prefix)
 /* Byte order; a prefix comes before what it begins. */
 int mkv_slice_cmp(struct mkv_slice a, struct mkv_slice b);
 
+/* Without the blanks and tabs around it. */
+struct mkv_slice mkv_slice_trim(struct mkv_slice s);
+
 /* Decimal digits only, the whole slice, at most max.  False otherwise. */
 bool mkv_slice_number(struct mkv_slice s, unsigned long long max, unsigned long long *out);
 

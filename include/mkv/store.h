@@ -132,9 +132,9 @@ struct mkv_read_options {
 };
 
 struct mkv_read_events {
-    /* A replica has it.  size: of the whole value, as the replica says (the
-     * record may not know it).  Once, before any piece; also where no byte is
-     * wanted. */
+    /* May be NULL.  A replica has it.  size: of the whole value, as the replica
+     * says (the record may not know it).  Once, before any piece; also where no
+     * byte is wanted. */
     void (*opened)(uint64_t size, void *arg);
     /* A piece; none while paused.  Borrowed for the call. */
     void (*body)(struct mkv_bytes piece, void *arg);

@@ -15,7 +15,9 @@ struct signed_put {
     struct s3_signature signature;
     struct s3_input input;
     struct mkv_put *put; /* owned until it calls back */
-    enum s3_error err;   /* what is wrong with the body; S3_OK until then */
+    enum s3_error err;   /* what is wrong with it; S3_OK until then */
+    char key[MKV_KEY_MAX];
+    size_t key_len;
     struct mkv_retired retired;
 };
 
@@ -53,10 +55,11 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
 {
     struct signed_put *s = arg;
 
-    if (!s->input.check_md5 || memcmp(stored->md5, s->input.md5_want, MKV_MD5_LEN) == 0)
-        return MKV_OK;
-    s->err = S3_BAD_DIGEST;
-    return MKV_ECLIENT;
+    if (s->input.check_md5 && memcmp(stored->md5, s->input.md5_want, MKV_MD5_LEN) != 0)
+        s->err = S3_BAD_DIGEST;
+    else
+        s->err = s3_native_bucket(s->api, mkv_slice(s->key, s->key_len));
+    return s->err ? MKV_ECLIENT : MKV_OK;
 }
 
 static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *arg)
@@ -141,12 +144,14 @@ void native_put_signed(struct mkv_request *r, const struct mkv_api *api,
     }
     opt.length = s->input.length;
     opt.md5 = s->input.check_md5;
-    err = mkv_put_start(&s->put, api->store, &opt, &put_events, s);
+    err = mkv_put_start(&s->put, api->store, &opt, &put_events, s); /* not with too long a key */
     if (err) {
         native_error(r, err);
         destroy(s);
         return;
     }
+    memcpy(s->key, r->key.data, r->key.len);
+    s->key_len = r->key.len;
     r->state = s;
     r->events = &events;
 }

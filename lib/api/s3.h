@@ -8,6 +8,7 @@
 #define MKV_API_S3_H
 
 #include "api/route.h"
+#include "api/s3_error.h"
 #include "mkv/config.h"
 #include "mkv/store.h"
 
@@ -39,5 +40,9 @@ void s3_handle(struct mkv_request *r, const struct mkv_api *api);
 struct s3_signature;
 bool s3_allows_native(struct mkv_request *r, const struct mkv_api *api,
                       struct s3_signature *signature);
+/* Whether the bucket of a native key that gets a value is there, as -keys demand:
+ * S3_OK also where the key is in none, or the name is none that a bucket can have.
+ * Asked again just before the commit. */
+enum s3_error s3_native_bucket(const struct mkv_api *api, struct mkv_slice key) MKV_MUSTUSE;
 
 #endif

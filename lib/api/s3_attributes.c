@@ -40,8 +40,7 @@ static bool read_attributes(const struct s3_call *c, unsigned *wanted)
         while (s3_list_next(&rest, ',', &item)) {
             size_t i = 0;
 
-            while (item.len && item.data[0] == ' ')
-                item = mkv_slice(item.data + 1, item.len - 1);
+            item = mkv_slice_trim(item);
             while (i < 5 && !mkv_slice_eq(item, names[i].name))
                 i++;
             if (i == 5) return false;

@@ -4,6 +4,7 @@
 #include "api/s3_body.h"
 #include "api/s3_handlers.h"
 #include "api/s3_input.h"
+#include "api/s3_meta.h"
 #include "api/s3_server.h"
 
 #include <stdlib.h>
@@ -75,17 +76,37 @@ static void fill_record(struct mkv_bucket *out, const struct mkv_api *api, struc
     out->created = mkv_loop_wall(api->loop);
 }
 
-enum s3_error s3_bucket_for_write(const struct mkv_api *api, struct mkv_slice bucket)
+/* *makes: it has no record and shall get one. */
+static enum s3_error look_for_write(const struct mkv_api *api, struct mkv_slice bucket,
+                                    bool *makes)
 {
     struct mkv_bucket record;
     enum s3_error err = s3_bucket_find(api, bucket, &record);
-    enum mkv_err failed;
 
+    *makes = false;
     if (s3_is_dying(api->s3, bucket)) return S3_NO_SUCH_BUCKET;
     if (err != S3_NO_SUCH_BUCKET || api->s3->keys) return err;
+    *makes = s3_bucket_name_valid(bucket);
+    if (*makes) return S3_OK;
     /* What native keys have made a bucket of need not have a bucket's name. */
-    if (!s3_bucket_name_valid(bucket))
-        return s3_bucket_holds_keys(api, bucket) == S3_OK ? S3_OK : S3_INVALID_BUCKET_NAME;
+    return s3_bucket_holds_keys(api, bucket) == S3_OK ? S3_OK : S3_INVALID_BUCKET_NAME;
+}
+
+enum s3_error s3_bucket_may_write(const struct mkv_api *api, struct mkv_slice bucket)
+{
+    bool makes;
+
+    return look_for_write(api, bucket, &makes);
+}
+
+enum s3_error s3_bucket_for_write(const struct mkv_api *api, struct mkv_slice bucket)
+{
+    struct mkv_bucket record;
+    enum mkv_err failed;
+    bool makes;
+    enum s3_error err = look_for_write(api, bucket, &makes);
+
+    if (err || !makes) return err;
     fill_record(&record, api, bucket, mkv_slice(NULL, 0));
     failed = mkv_index_bucket_put(mkv_store_index(api->store), &record, NULL, NULL);
     return failed ? s3_error_of(failed) : S3_OK;
@@ -220,16 +241,32 @@ static void creation_gone(struct mkv_request *r, const char *why)
         s3_call_end(c);
 }
 
+/* What no bucket here can be must not be promised by silence. */
+static enum s3_error check_creation(const struct s3_call *c, const char **why)
+{
+    struct mkv_slice lock = s3_header(c, "x-amz-bucket-object-lock-enabled");
+
+    if (lock.data && !mkv_slice_ieq(lock, MKV_SLICE("false"))) {
+        *why = "Object lock is not implemented.";
+        return S3_NOT_IMPLEMENTED;
+    }
+    return s3_meta_check_headers(c->r->headers, c->r->nheaders, why);
+}
+
 void s3_create_bucket(struct s3_call *c)
 {
     static const struct mkv_request_events events = {
         .body = creation_body, .body_end = creation_body_end, .gone = creation_gone};
     struct creation *n = calloc(1, sizeof(*n));
-    enum s3_error err = S3_INTERNAL_ERROR;
+    const char *why = NULL;
+    enum s3_error err = n ? check_creation(c, &why) : S3_INTERNAL_ERROR;
 
-    if (n) err = s3_input_init(&n->input, c->r, &c->signature, c->checked, S3_INPUT_MD5_CHECKED);
+    if (!err) {
+        err = s3_input_init(&n->input, c->r, &c->signature, c->checked, S3_INPUT_MD5_CHECKED);
+        why = n->input.why;
+    }
     if (err) {
-        s3_reply_error(c, err, n ? n->input.why : NULL);
+        s3_reply_error(c, err, why);
         free(n);
         return;
     }

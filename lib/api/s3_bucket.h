@@ -13,10 +13,13 @@
 /* S3_OK, S3_NO_SUCH_BUCKET, S3_INTERNAL_ERROR. */
 enum s3_error s3_bucket_check(const struct mkv_api *api, struct mkv_slice bucket) MKV_MUSTUSE;
 
-/* The same for a write: without -keys the bucket comes into being (its record is
- * queued; the object's commit follows it).  Also S3_INVALID_BUCKET_NAME, and
- * S3_NO_SUCH_BUCKET for a bucket that is just being deleted: so ask again before
- * a commit, with s3_is_dying(). */
+/* Whether something may be written into it: without -keys also where it is not
+ * there yet.  Also S3_INVALID_BUCKET_NAME, and S3_NO_SUCH_BUCKET for a bucket
+ * that is just being deleted. */
+enum s3_error s3_bucket_may_write(const struct mkv_api *api, struct mkv_slice bucket) MKV_MUSTUSE;
+/* The same just before the commit, since the bucket may have gone while the body
+ * came; without -keys it comes into being now (its record is queued, and the
+ * object's commit follows it). */
 enum s3_error s3_bucket_for_write(const struct mkv_api *api, struct mkv_slice bucket) MKV_MUSTUSE;
 
 /* Its record; whether a live key lies in it.  Errors as above. */

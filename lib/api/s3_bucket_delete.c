@@ -127,10 +127,12 @@ static void deletion_gone(struct mkv_request *r, const char *why)
     struct deletion *d = c->state;
 
     (void)why;
-    if (d->step == DELETION_LOOK)
-        s3_call_end(c);
-    else
+    if (d->step != DELETION_LOOK) {
         d->gone = true; /* it is finished all the same */
+        return;
+    }
+    s3_scan_cancel(&d->scan);
+    s3_call_end(c);
 }
 
 void s3_delete_bucket(struct s3_call *c)

@@ -108,8 +108,11 @@ static void on_listed(enum mkv_err err, void *arg)
 
 static void list_gone(struct mkv_request *r, const char *why)
 {
+    struct s3_call *c = r->state;
+
     (void)why;
-    s3_call_end(r->state);
+    s3_scan_cancel(&((struct bucket_list *)c->state)->scan);
+    s3_call_end(c);
 }
 
 void s3_list_buckets(struct s3_call *c)

@@ -81,22 +81,13 @@ bool s3_checksum_by_element(struct mkv_slice name, enum s3_checksum *kind)
 
 /* ---- headers -------------------------------------------------------------------- */
 
-static struct mkv_slice trimmed(struct mkv_slice s)
-{
-    while (s.len && s.data[0] == ' ')
-        s = mkv_slice(s.data + 1, s.len - 1);
-    while (s.len && s.data[s.len - 1] == ' ')
-        s.len--;
-    return s;
-}
-
 static const char *announced(struct mkv_slice list, enum s3_checksum *trailer)
 {
     struct mkv_slice name;
     enum s3_checksum kind;
 
     while (s3_list_next(&list, ',', &name)) {
-        if (!s3_checksum_by_header(trimmed(name), &kind)) continue;
+        if (!s3_checksum_by_header(mkv_slice_trim(name), &kind)) continue;
         if (*trailer != S3_CHECKSUM_NONE) return "Only one checksum may follow the body.";
         *trailer = kind;
     }

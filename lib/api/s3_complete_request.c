@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-/* ---- the head ------------------------------------------------------------------------- */
+/* ---- the head ------------------------------------------------------------------------------ */
 
 static struct mkv_slice keep(char **at, struct mkv_slice value)
 {
@@ -33,8 +33,6 @@ static enum s3_error keep_headers(struct s3_complete_request *q, const struct s3
     q->type = keep(&at, type);
     q->host = keep(&at, host);
     q->path = keep(&at, c->r->path);
-    q->conditional = q->conditions.if_match.data || q->conditions.if_none_match.data ||
-                     q->conditions.if_unmodified_since.data;
     return S3_OK;
 }
 
@@ -106,7 +104,7 @@ void s3_complete_request_read(struct s3_complete_request *q)
     memset(&q->named, 0, sizeof(q->named));
 }
 
-/* ---- the body -------------------------------------------------------------------------- */
+/* ---- the body ------------------------------------------------------------------------------ */
 
 struct sink {
     struct s3_body *body;
@@ -138,7 +136,7 @@ enum s3_error s3_complete_request_end(struct s3_complete_request *q, const struc
     return err;
 }
 
-/* ---- what it should be ----------------------------------------------------------------- */
+/* ---- what it should be --------------------------------------------------------------------- */
 
 enum s3_error s3_complete_check(const struct s3_complete_request *q, const struct s3_plan *plan,
                                 const char **why)

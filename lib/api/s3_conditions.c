@@ -38,24 +38,15 @@ bool s3_conditions_find(const struct mkv_header *headers, size_t n, bool copy_so
 
 /* ---- entity tags ----------------------------------------------------------------- */
 
-static struct mkv_slice trimmed(struct mkv_slice s)
-{
-    while (s.len && (s.data[0] == ' ' || s.data[0] == '\t'))
-        s = mkv_slice(s.data + 1, s.len - 1);
-    while (s.len && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 /* "*", or a list of "tag", W/"tag", and tags without quotes, which S3 takes
  * too.  Ours have no comma in them. */
 static bool etag_among(struct mkv_slice list, struct mkv_slice etag)
 {
     struct mkv_slice item;
 
-    if (mkv_slice_eq(trimmed(list), MKV_SLICE("*"))) return true;
+    if (mkv_slice_eq(mkv_slice_trim(list), MKV_SLICE("*"))) return true;
     while (s3_list_next(&list, ',', &item)) {
-        item = trimmed(item);
+        item = mkv_slice_trim(item);
         if (mkv_slice_begins(item, MKV_SLICE("W/"))) item = mkv_slice(item.data + 2, item.len - 2);
         if (item.len >= 2 && item.data[0] == '"' && item.data[item.len - 1] == '"')
             item = mkv_slice(item.data + 1, item.len - 2);
@@ -120,7 +111,7 @@ static bool split_range(struct mkv_slice value, struct mkv_slice *first, struct 
 
     if (value.len <= unit || !mkv_slice_ieq(mkv_slice(value.data, unit), MKV_SLICE(UNIT)))
         return false;
-    value = trimmed(mkv_slice(value.data + unit, value.len - unit));
+    value = mkv_slice_trim(mkv_slice(value.data + unit, value.len - unit));
     dash = value.len ? memchr(value.data, '-', value.len) : NULL;
     if (!dash) return false;
     *first = mkv_slice(value.data, (size_t)(dash - value.data));

@@ -3,24 +3,23 @@
 #include "api/s3_bucket.h"
 #include "api/s3_handlers.h"
 #include "api/s3_meta.h"
-#include "api/s3_server.h"
+#include "api/s3_slow.h"
 #include "api/s3_source.h"
 #include "api/s3_wait.h"
+#include "api/s3_write.h"
 
 #include <stdlib.h>
 
 struct copy {
     struct s3_source source;
-    struct s3_conditions conditions; /* of the target; valid until the handler returns */
-    bool conditional;
     struct mkv_record fields;        /* what the target gets */
     struct s3_sum sum;               /* kind NONE: none is to be taken */
     struct mkv_read *read;           /* owned until it calls back */
     struct mkv_put *put;             /* likewise */
     struct mkv_describe *describe;   /* likewise */
     struct s3_wait wait;
-    enum s3_error err;               /* the first failure; S3_OK until then */
-    const char *why;
+    struct s3_slow slow;             /* the answer, where it takes long */
+    struct s3_write write;
 };
 
 static void clear_copy(struct s3_call *c)
@@ -28,6 +27,7 @@ static void clear_copy(struct s3_call *c)
     struct copy *p = c->state;
 
     s3_wait_cancel(&p->wait);
+    s3_slow_stop(&p->slow);
     s3_source_clear(&p->source);
     mkv_record_clear(&p->fields);
     s3_sum_clear(&p->sum);
@@ -38,35 +38,27 @@ static void clear_copy(struct s3_call *c)
 
 static void reply_copied(struct s3_call *c, const struct mkv_record *rec)
 {
+    struct copy *p = c->state;
     char etag[S3_ETAG_MAX];
     struct s3_xml x;
 
     s3_xml_init(&x, 4096);
-    s3_xml_root(&x, "CopyObjectResult");
+    s3_slow_root(&p->slow, &x, "CopyObjectResult");
     s3_xml_date(&x, "LastModified", rec->mtime);
     s3_xml_etag(&x, "ETag", mkv_slice(etag, s3_etag(rec, c->object, etag)));
     s3_meta_checksum_xml(rec, &x);
     s3_xml_close(&x, "CopyObjectResult");
-    s3_reply_xml(c, 200, NULL, &x);
+    s3_slow_reply(&p->slow, c, &x);
 }
 
 static void reply_failed(struct s3_call *c, enum mkv_err err)
 {
     struct copy *p = c->state;
 
-    if (p->err)
-        s3_reply_error(c, p->err, p->why);
+    if (p->write.err)
+        s3_slow_error(&p->slow, c, p->write.err, p->write.why);
     else
-        s3_reply_failure(c, err);
-}
-
-static enum mkv_err refuse(struct copy *p, enum s3_error err, const char *why)
-{
-    if (!p->err) {
-        p->err = err;
-        p->why = why;
-    }
-    return MKV_ECLIENT;
+        s3_slow_failure(&p->slow, c, err);
 }
 
 /* ---- onto itself ------------------------------------------------------------------------ */
@@ -78,7 +70,7 @@ static void on_described(enum mkv_err err, void *arg)
 
     p->describe = NULL;
     if (err)
-        s3_reply_failure(c, err);
+        reply_failed(c, err);
     else
         reply_copied(c, &p->source.rec);
 }
@@ -87,7 +79,7 @@ static void on_described(enum mkv_err err, void *arg)
 static enum s3_error keep_of_bytes(struct copy *p)
 {
     static const unsigned types[] = {MKV_FIELD_MULTIPART_ETAG, MKV_FIELD_CHECKSUMS,
-                                     MKV_FIELD_PART_SIZES};
+                                     MKV_FIELD_PART_SIZES, MKV_FIELD_UPLOAD_ID};
     struct mkv_slice value;
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
@@ -95,6 +87,20 @@ static enum s3_error keep_of_bytes(struct copy *p)
             mkv_record_set_field(&p->fields, types[i], value))
             return S3_INTERNAL_ERROR;
     return S3_OK;
+}
+
+/* Another value has come since the request began: waiting is of no use. */
+static bool is_replaced(const struct s3_call *c)
+{
+    const struct mkv_record *seen = &((struct copy *)c->state)->source.rec;
+    struct mkv_record now;
+    bool replaced;
+
+    mkv_record_init(&now);
+    replaced = !mkv_index_get(mkv_store_index(c->api->store), c->object, &now, NULL, NULL) &&
+               (now.state != MKV_LIVE || now.generation != seen->generation);
+    mkv_record_clear(&now);
+    return replaced;
 }
 
 static void describe(void *arg)
@@ -113,7 +119,8 @@ static void describe(void *arg)
         return;
     }
     p->describe = NULL;
-    if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, describe, c)) s3_reply_failure(c, err);
+    if (err != MKV_EBUSY || is_replaced(c) || !s3_wait(&p->wait, c->api, describe, c))
+        reply_failed(c, err);
 }
 
 /* ---- from one key to another -------------------------------------------------------------- */
@@ -141,7 +148,7 @@ static void on_read(enum mkv_err err, void *arg)
     p->read = NULL;
     if (!p->put) return; /* it has failed, and the client has heard */
     if (err)
-        mkv_put_refuse(p->put, refuse(p, s3_error_of(err), mkv_strerror(err)));
+        mkv_put_refuse(p->put, s3_write_refuse(&p->write, s3_error_of(err), mkv_strerror(err)));
     else
         mkv_put_end(p->put);
 }
@@ -156,7 +163,8 @@ static void on_ready(void *arg)
         .key = p->source.object, .record = &p->source.rec, .length = UINT64_MAX};
     enum mkv_err err = mkv_store_read(&p->read, c->api->store, &opt, &events, c);
 
-    if (err) mkv_put_refuse(p->put, refuse(p, s3_error_of(err), mkv_strerror(err)));
+    if (err)
+        mkv_put_refuse(p->put, s3_write_refuse(&p->write, s3_error_of(err), mkv_strerror(err)));
 }
 
 static void on_drained(void *arg)
@@ -171,13 +179,8 @@ static enum mkv_err on_allow(const struct mkv_record *old, void *arg)
 {
     struct s3_call *c = arg;
     struct copy *p = c->state;
-    struct s3_described object;
-    enum s3_error err;
 
-    if (!p->conditional) return MKV_OK;
-    if (old) s3_describe(&object, old, c->object);
-    err = s3_conditions_write(&p->conditions, old ? &object.is : NULL);
-    return err ? refuse(p, err, NULL) : MKV_OK;
+    return s3_write_allow(&p->write, c, old);
 }
 
 /* The bytes that came must be those that the index knows. */
@@ -187,11 +190,14 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
     struct copy *p = c->state;
     const struct mkv_record *source = &p->source.rec;
     struct s3_checksum_value sum;
+    enum s3_error err;
 
-    if (s3_is_dying(c->api->s3, c->bucket)) return refuse(p, S3_NO_SUCH_BUCKET, NULL);
     if ((source->has_md5 && memcmp(stored->md5, source->md5, MKV_MD5_LEN) != 0) ||
         (source->size >= 0 && stored->size != source->size))
-        return refuse(p, S3_INTERNAL_ERROR, "A replica of the source is damaged.");
+        return s3_write_refuse(&p->write, S3_INTERNAL_ERROR,
+                               "A replica of the source is damaged.");
+    err = s3_bucket_for_write(c->api, c->bucket);
+    if (err) return s3_write_refuse(&p->write, err, NULL);
     if (!p->sum.kind) return MKV_OK;
     s3_sum_final(&p->sum, &sum);
     return s3_meta_set_checksum(stored, &sum);
@@ -230,8 +236,8 @@ static void start_put(void *arg)
 
     if (!err) return;
     p->put = NULL;
-    if (err == MKV_EBUSY && p->conditional)
-        s3_reply_error(c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
+    if (err == MKV_EBUSY && p->write.conditional)
+        s3_slow_error(&p->slow, c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
     else if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, start_put, c))
         reply_failed(c, err);
 }
@@ -242,6 +248,8 @@ static void on_gone(struct mkv_request *r, const char *why)
     struct copy *p = c->state;
 
     (void)why;
+    s3_wait_cancel(&p->wait);
+    s3_slow_stop(&p->slow);
     mkv_read_cancel(p->read);
     p->read = NULL;
     if (p->put) mkv_put_cancel(p->put);
@@ -285,6 +293,38 @@ static enum s3_error read_directive(struct s3_call *c, bool *replace, const char
     return S3_INVALID_ARGUMENT;
 }
 
+/* What the target gets beside its bytes. */
+static enum s3_error choose_fields(struct s3_call *c, bool replace, const char **why)
+{
+    struct copy *p = c->state;
+    enum s3_error err;
+
+    if (replace) return s3_meta_of_headers(c->r->headers, c->r->nheaders, &p->fields, why);
+    err = s3_meta_check_headers(c->r->headers, c->r->nheaders, why);
+    if (!err) err = s3_meta_copy(&p->source.rec, &p->fields);
+    if (!err && mkv_record_set_field(&p->fields, MKV_FIELD_STORAGE_CLASS,
+                                     s3_header(c, "x-amz-storage-class")))
+        err = S3_INTERNAL_ERROR;
+    return err;
+}
+
+/* *onto_itself: no byte has to move. */
+static enum s3_error choose_way(struct s3_call *c, bool replace, enum s3_checksum wanted,
+                                bool *onto_itself, const char **why)
+{
+    struct copy *p = c->state;
+    bool same = mkv_slice_eq(p->source.object, c->object);
+
+    if (same && !replace && !wanted && !s3_header(c, "x-amz-storage-class").data) {
+        *why = "An object can only be copied onto itself with other metadata: "
+               "x-amz-metadata-directive: REPLACE.";
+        return S3_INVALID_REQUEST;
+    }
+    *onto_itself = same && !wanted; /* for another checksum its bytes have to be read */
+    if (!*onto_itself) return choose_sum(p, wanted);
+    return s3_write_allow(&p->write, c, &p->source.rec) ? p->write.err : keep_of_bytes(p);
+}
+
 static enum s3_error prepare(struct s3_call *c, bool *onto_itself, const char **why)
 {
     struct copy *p = c->state;
@@ -293,25 +333,12 @@ static enum s3_error prepare(struct s3_call *c, bool *onto_itself, const char **
     enum s3_error err = read_directive(c, &replace, why);
 
     if (!err) err = read_algorithm(c, &wanted, why);
-    if (!err && !s3_conditions_find(c->r->headers, c->r->nheaders, false, &p->conditions))
-        err = S3_INVALID_REQUEST;
+    if (!err) err = s3_write_conditions(&p->write, c->r->headers, c->r->nheaders);
     if (!err) err = s3_source_find(&p->source, c, why);
-    if (!err) err = s3_bucket_for_write(c->api, c->bucket);
-    if (!err)
-        err = replace ? s3_meta_of_headers(c->r->headers, c->r->nheaders, &p->fields, why)
-                      : s3_meta_copy(&p->source.rec, &p->fields);
+    if (!err) err = s3_bucket_may_write(c->api, c->bucket);
+    if (!err) err = choose_fields(c, replace, why);
     if (err) return err;
-    p->conditional = p->conditions.if_match.data || p->conditions.if_none_match.data;
-    *onto_itself = mkv_slice_eq(p->source.object, c->object);
-    if (*onto_itself && !replace && !wanted &&
-        !s3_header(c, "x-amz-storage-class").data) {
-        *why = "An object can only be copied onto itself with other metadata: "
-               "x-amz-metadata-directive: REPLACE.";
-        return S3_INVALID_REQUEST;
-    }
-    if (*onto_itself && !wanted) return keep_of_bytes(p);
-    *onto_itself = false; /* for another checksum its bytes have to be read */
-    return choose_sum(p, wanted);
+    return choose_way(c, replace, wanted, onto_itself, why);
 }
 
 void s3_copy_object(struct s3_call *c)
@@ -334,6 +361,7 @@ void s3_copy_object(struct s3_call *c)
         return;
     }
     c->r->events = &events;
+    s3_slow_start(&p->slow, c, S3_SLOW_COPY_MS);
     if (onto_itself)
         describe(c);
     else

@@ -197,7 +197,7 @@ static void begin(struct s3_call *c)
         s3_reply_error(c, S3_INTERNAL_ERROR, NULL);
         return;
     }
-    s3_slow_start(&m->slow, c);
+    s3_slow_start(&m->slow, c, S3_SLOW_FIRST_MS);
     go_on(c);
 }
 

@@ -1,5 +1,6 @@
 #include "api/s3_expiry.h"
 
+#include "api/s3_bucket.h"
 #include "api/s3_multipart.h"
 #include "mkv/log.h"
 #include "mkv/spool.h"
@@ -37,7 +38,9 @@ static void end_round(struct s3_expiry *e)
 {
     uint64_t each = e->s3->cfg->multipart_expiry_ms / 10;
 
-    if (e->gone) mkv_log_warn("s3: %zu uploads were older than -multipart-expiry", e->gone);
+    if (e->gone)
+        mkv_log_warn("s3: %zu uploads went: older than -multipart-expiry, or of no bucket",
+                     e->gone);
     e->gone = 0;
     e->upload.key_len = 0;
     wait_for(e, each > S3_EXPIRY_EACH_MS ? S3_EXPIRY_EACH_MS : each < 1000 ? 1000 : each);
@@ -47,8 +50,23 @@ static bool is_old(const struct s3_expiry *e)
 {
     int64_t age = mkv_loop_wall(e->s3->loop) - e->upload.what.mtime;
 
-    return age >= 0 && (uint64_t)age * 1000 >= e->s3->cfg->multipart_expiry_ms &&
-           !s3_upload_is_ending(e->s3, e->upload.id);
+    return age >= 0 && (uint64_t)age * 1000 >= e->s3->cfg->multipart_expiry_ms;
+}
+
+/* Its bucket was deleted: nobody can complete or abort it. */
+static bool is_forsaken(const struct s3_expiry *e)
+{
+    const struct mkv_api api = {
+        .store = e->s3->store, .cfg = e->s3->cfg, .loop = e->s3->loop, .s3 = e->s3};
+    const char *key = e->upload.key + 1, *slash = memchr(key, '/', e->upload.key_len - 1);
+
+    return slash && s3_bucket_check(&api, mkv_slice(key, (size_t)(slash - key))) ==
+                        S3_NO_SUCH_BUCKET;
+}
+
+static bool is_over(const struct s3_expiry *e)
+{
+    return (is_old(e) || is_forsaken(e)) && !s3_upload_is_ending(e->s3, e->upload.id);
 }
 
 static void on_removed(enum mkv_err err, void *arg)
@@ -91,12 +109,12 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
             end_round(e);
             return;
         }
-        if (is_old(e) && remove_it(e)) return; /* on_removed() goes on */
+        if (is_over(e) && remove_it(e)) return; /* on_removed() goes on */
     }
     wait_for(e, 0);
 }
 
-/* ---- open, close ----------------------------------------------------------------------------- */
+/* ---- open, close --------------------------------------------------------------------------- */
 
 enum mkv_err s3_expiry_open(struct s3_expiry **out, struct mkv_s3 *s3)
 {

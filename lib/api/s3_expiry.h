@@ -1,5 +1,5 @@
 /* lib/api/s3_expiry.h - uploads that nobody finishes: they go when they are older
- * than -multipart-expiry. */
+ * than -multipart-expiry, or when their bucket is gone. */
 #ifndef MKV_API_S3_EXPIRY_H
 #define MKV_API_S3_EXPIRY_H
 

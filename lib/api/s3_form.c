@@ -11,15 +11,6 @@ static enum s3_error bad(struct s3_form *f, const char *why)
 
 /* ---- parameters: name="value" or name=value, behind a ';' ----------------------------- */
 
-static struct mkv_slice trimmed(struct mkv_slice s)
-{
-    while (s.len && (s.data[0] == ' ' || s.data[0] == '\t'))
-        s = mkv_slice(s.data + 1, s.len - 1);
-    while (s.len && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 /* The length of the value at the front of s, its quotes included. */
 static size_t value_length(struct mkv_slice s)
 {
@@ -47,12 +38,12 @@ static struct mkv_slice parameter(struct mkv_slice line, struct mkv_slice name)
         struct mkv_slice key, value;
 
         if (!equals) break;
-        key = trimmed(mkv_slice(rest.data, (size_t)(equals - rest.data)));
+        key = mkv_slice_trim(mkv_slice(rest.data, (size_t)(equals - rest.data)));
         value = mkv_slice(equals + 1, rest.len - (size_t)(equals + 1 - rest.data));
         line = value;
         value.len = value_length(value);
         line = mkv_slice(line.data + value.len, line.len - value.len);
-        value = trimmed(value);
+        value = mkv_slice_trim(value);
         if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
             value = mkv_slice(value.data + 1, value.len - 2);
         if (mkv_slice_ieq(key, name)) return value;
@@ -153,7 +144,7 @@ static struct mkv_slice head_line(const struct s3_form *f, struct mkv_slice name
         at += len + 1;
         if (len && line[len - 1] == '\r') len--;
         if (colon && mkv_slice_ieq(mkv_slice(line, (size_t)(colon - line)), name))
-            return trimmed(mkv_slice(colon + 1, (size_t)(line + len - colon) - 1));
+            return mkv_slice_trim(mkv_slice(colon + 1, (size_t)(line + len - colon) - 1));
     }
     return mkv_slice(NULL, 0);
 }

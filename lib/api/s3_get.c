@@ -62,7 +62,7 @@ static void add_overrides(const struct get *g, struct s3_head *h)
     while (g->overrides && mkv_query_next(&rest, &name, &value))
         for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
             if (mkv_slice_eq(name, rows[i].parameter) && value.len &&
-                mkv_percent_decode(value, true, text, &len))
+                mkv_percent_decode(value, true, text, &len)) /* which went well before */
                 s3_head_set(h, rows[i].header, mkv_slice(text, len));
 }
 
@@ -279,9 +279,11 @@ static void on_located(enum mkv_err err, const struct mkv_location *where, void 
 static bool wants_redirect(const struct s3_call *c)
 {
     const char *when = c->api->cfg->s3_redirect;
+    const struct get *g = c->state;
     struct mkv_slice ignored;
 
     if (c->is_head || !when || strcmp(when, "never") == 0) return false;
+    if (g->part || g->overrides) return false; /* of which a volume knows nothing */
     return strcmp(when, "always") == 0 || s3_param(c, "X-Amz-Signature", &ignored) ||
            s3_param(c, "Signature", &ignored);
 }
@@ -312,6 +314,22 @@ static void keep_range(struct get *g)
     if (if_range.len) memcpy(g->if_range, if_range.data, if_range.len);
 }
 
+/* False: a response-... that is no header's value. */
+static bool overrides_are_clean(const struct get *g)
+{
+    struct mkv_slice rest = mkv_slice(g->overrides, g->overrides_len), name, value;
+    char text[HTTP1_TARGET_MAX];
+    size_t len;
+
+    while (g->overrides && mkv_query_next(&rest, &name, &value)) {
+        if (!mkv_slice_begins(name, MKV_SLICE("response-"))) continue;
+        if (!mkv_percent_decode(value, true, text, &len)) return false;
+        for (size_t i = 0; i < len; i++)
+            if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) return false;
+    }
+    return true;
+}
+
 static enum s3_error read_head(struct s3_call *c, struct get *g, const char **why)
 {
     struct mkv_slice text;
@@ -320,6 +338,10 @@ static enum s3_error read_head(struct s3_call *c, struct get *g, const char **wh
     if (!s3_conditions_find(c->r->headers, c->r->nheaders, false, &g->conditions)) {
         *why = "A conditional header or Range comes more than once.";
         return S3_INVALID_REQUEST;
+    }
+    if (!overrides_are_clean(g)) {
+        *why = "A response-... parameter holds what no header can.";
+        return S3_INVALID_ARGUMENT;
     }
     keep_range(g);
     g->checksum = mkv_slice_ieq(s3_header(c, "x-amz-checksum-mode"), MKV_SLICE("ENABLED"));

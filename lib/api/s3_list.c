@@ -212,8 +212,11 @@ static void on_walked(enum mkv_err err, void *arg)
 
 static void on_gone(struct mkv_request *r, const char *why)
 {
+    struct s3_call *c = r->state;
+
     (void)why;
-    s3_call_end(r->state);
+    s3_scan_cancel(&((struct list *)c->state)->scan);
+    s3_call_end(c);
 }
 
 /* ---- the beginning --------------------------------------------------------------------- */

@@ -109,12 +109,8 @@ static size_t without_aws_chunked(struct mkv_slice value, char *out)
     while (value.len) {
         const char *comma = memchr(value.data, ',', value.len);
         size_t len = comma ? (size_t)(comma - value.data) : value.len;
-        struct mkv_slice one = mkv_slice(value.data, len);
+        struct mkv_slice one = mkv_slice_trim(mkv_slice(value.data, len));
 
-        while (one.len && one.data[0] == ' ')
-            one = mkv_slice(one.data + 1, one.len - 1);
-        while (one.len && one.data[one.len - 1] == ' ')
-            one.len--;
         if (one.len && !mkv_slice_ieq(one, MKV_SLICE("aws-chunked"))) {
             if (n) out[n++] = ',';
             memcpy(out + n, one.data, one.len);
@@ -126,13 +122,42 @@ static size_t without_aws_chunked(struct mkv_slice value, char *out)
     return n;
 }
 
-static enum s3_error keep_header(const struct mkv_header *h, struct mkv_record *fields)
+/* Headers of a request are clean already; fields of a form need not be, and would
+ * forge headers of the answers. */
+static bool is_clean(struct mkv_slice value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (((unsigned char)value.data[i] < ' ' && value.data[i] != '\t') || value.data[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static bool is_name(struct mkv_slice name)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.data[i];
+
+        if (!(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') &&
+            !memchr(marks, c, sizeof(marks) - 1))
+            return false;
+    }
+    return true;
+}
+
+/* *total: bytes kept so far.  They go out again in one head, with ours. */
+static enum s3_error keep_header(const struct mkv_header *h, struct mkv_record *fields,
+                                 size_t *total)
 {
     char encoding[HTTP1_HEAD_MAX];
     struct mkv_slice value = h->value;
 
     for (size_t i = 0; i < KEPT; i++) {
         if (!mkv_slice_ieq(h->name, kept[i].name)) continue;
+        if (!is_clean(value)) return S3_INVALID_ARGUMENT;
+        *total += h->name.len + value.len;
+        if (*total > HTTP1_HEAD_MAX) return S3_METADATA_TOO_LARGE; /* a form's fields may be */
         if (kept[i].field == MKV_FIELD_CONTENT_ENCODING)
             value = mkv_slice(encoding, without_aws_chunked(value, encoding));
         return mkv_record_set_field(fields, kept[i].field, value) ? S3_INTERNAL_ERROR : S3_OK;
@@ -187,6 +212,7 @@ static enum s3_error keep_user(const struct mkv_header *headers, size_t n,
         if (!is_user(&headers[i])) continue;
         name = mkv_slice(headers[i].name.data + sizeof(USER_PREFIX) - 1,
                          headers[i].name.len - (sizeof(USER_PREFIX) - 1));
+        if (!is_name(name) || !is_clean(headers[i].value)) return S3_INVALID_ARGUMENT;
         total += name.len + headers[i].value.len;
         if (total > S3_USER_METADATA_MAX) return S3_METADATA_TOO_LARGE;
         at = put_text(at, name);
@@ -200,17 +226,22 @@ static enum s3_error keep_user(const struct mkv_header *headers, size_t n,
                : S3_OK;
 }
 
+enum s3_error s3_meta_check_headers(const struct mkv_header *headers, size_t n, const char **why)
+{
+    *why = NULL;
+    for (size_t i = 0; i < n && !*why; i++)
+        *why = find_refused(&headers[i]);
+    return *why ? S3_NOT_IMPLEMENTED : S3_OK;
+}
+
 enum s3_error s3_meta_of_headers(const struct mkv_header *headers, size_t n,
                                  struct mkv_record *fields, const char **why)
 {
-    enum s3_error err = S3_OK;
+    enum s3_error err = s3_meta_check_headers(headers, n, why);
+    size_t total = 0;
 
-    *why = NULL;
-    for (size_t i = 0; i < n && !err; i++) {
-        *why = find_refused(&headers[i]);
-        if (*why) return S3_NOT_IMPLEMENTED;
-        err = keep_header(&headers[i], fields);
-    }
+    for (size_t i = 0; i < n && !err; i++)
+        err = keep_header(&headers[i], fields, &total);
     return err ? err : keep_user(headers, n, fields);
 }
 
@@ -274,8 +305,9 @@ size_t s3_etag(const struct mkv_record *rec, struct mkv_slice object, char out[S
         mkv_hex(out, rec->md5, MKV_MD5_LEN);
         return 2 * MKV_MD5_LEN;
     }
-    n = snprintf(text, sizeof(text), "\n%llu %lld %lld", (unsigned long long)rec->generation,
-                 (long long)rec->size, (long long)rec->mtime);
+    /* Not of its size, which may become known later. */
+    n = snprintf(text, sizeof(text), "\n%llu %lld", (unsigned long long)rec->generation,
+                 (long long)rec->mtime);
     mkv_md5_two(object, mkv_slice(text, (size_t)n), md5);
     mkv_hex(out, md5, MKV_MD5_LEN);
     memcpy(out + 2 * MKV_MD5_LEN, "-1", 3);

@@ -14,13 +14,18 @@
 #define S3_PARTS_MAX         10000
 #define S3_USER_METADATA_MAX 2048 /* bytes of names and values, without the prefix */
 
+/* S3_NOT_IMPLEMENTED where a header asks for what we do not do (encryption, object
+ * lock, tags, public grants); *why: static text or NULL. */
+enum s3_error s3_meta_check_headers(const struct mkv_header *headers, size_t n,
+                                    const char **why) MKV_MUSTUSE;
 /* The headers of a request that are kept, into fields: Content-Type and its kin,
- * x-amz-meta-*, the storage class.  S3_OK, S3_METADATA_TOO_LARGE, S3_INVALID_ARGUMENT,
- * S3_NOT_IMPLEMENTED for a header that asks for what we do not do (encryption, object
- * lock, tags, public grants), S3_INTERNAL_ERROR; *why: static text or NULL. */
+ * x-amz-meta-*, the storage class.  S3_OK, S3_METADATA_TOO_LARGE, S3_NOT_IMPLEMENTED
+ * as above, S3_INVALID_ARGUMENT for what no header can hold, S3_INTERNAL_ERROR;
+ * *why: static text or NULL. */
 enum s3_error s3_meta_of_headers(const struct mkv_header *headers, size_t n,
                                  struct mkv_record *fields, const char **why) MKV_MUSTUSE;
-/* The same for a copy: x-amz-metadata-directive COPY takes what the source has. */
+/* The same for a copy: x-amz-metadata-directive COPY takes what the source has, but
+ * for the storage class, which is the copy's own. */
 enum s3_error s3_meta_copy(const struct mkv_record *source, struct mkv_record *fields) MKV_MUSTUSE;
 /* What a GET or HEAD says of the object: all but length, range and checksum.
  * Content-Type is binary/octet-stream where none was given. */

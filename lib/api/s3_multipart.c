@@ -1,6 +1,6 @@
 #include "api/s3_multipart.h"
 
-/* ---- which one ----------------------------------------------------------------------- */
+/* ---- which one ----------------------------------------------------------------------------- */
 
 void s3_upload_id_text(const uint8_t id[MKV_UPLOAD_ID_LEN], char out[S3_UPLOAD_ID_TEXT + 1])
 {
@@ -54,7 +54,7 @@ enum s3_error s3_upload_find(const struct s3_call *c, struct mkv_upload *out)
     return err ? err : s3_upload_get(c, id, out);
 }
 
-/* ---- its checksum: kind, 1 where it is of the full object ------------------------------- */
+/* ---- its checksum: kind, 1 where it is of the full object ---------------------------------- */
 
 enum s3_error s3_upload_sum_of_headers(const struct s3_call *c, struct s3_upload_sum *out,
                                        const char **why)
@@ -129,7 +129,7 @@ void s3_upload_owner_xml(const struct s3_call *c, const struct mkv_record *what,
     s3_xml_text(x, "StorageClass", storage_class);
 }
 
-/* ---- ending it ---------------------------------------------------------------------------- */
+/* ---- ending it ----------------------------------------------------------------------------- */
 
 bool s3_upload_is_ending(const struct mkv_s3 *s3, const uint8_t id[MKV_UPLOAD_ID_LEN])
 {

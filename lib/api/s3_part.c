@@ -57,7 +57,7 @@ static void on_drained(void *arg)
     c->r->transport->read_body(c->r, true);
 }
 
-/* ---- the body -------------------------------------------------------------------------- */
+/* ---- the body ------------------------------------------------------------------------------ */
 
 static void sink(struct mkv_bytes piece, void *arg)
 {
@@ -105,7 +105,7 @@ static void on_gone(struct mkv_request *r, const char *why)
     if (s3_part_cancel(&p->file)) s3_call_end(c);
 }
 
-/* ---- the beginning ----------------------------------------------------------------------- */
+/* ---- the beginning ------------------------------------------------------------------------- */
 
 /* The upload's checksum is taken of each part, sent or not. */
 static enum s3_error choose_sum(struct upload_part *p, const char **why)

@@ -32,7 +32,7 @@ static void clear_copy(struct s3_call *c)
     free(p);
 }
 
-/* ---- the answer ---------------------------------------------------------------------- */
+/* ---- the answer ---------------------------------------------------------------------------- */
 
 static void reply_copied(struct s3_call *c)
 {
@@ -78,7 +78,7 @@ static void fail(struct s3_call *c, enum s3_error err, const char *why)
     s3_slow_error(&p->slow, c, err, why);
 }
 
-/* ---- the bytes ------------------------------------------------------------------------- */
+/* ---- the bytes ----------------------------------------------------------------------------- */
 
 /* Only now is it known for sure how long the source is. */
 static void on_opened(uint64_t size, void *arg)
@@ -141,7 +141,7 @@ static void on_gone(struct mkv_request *r, const char *why)
     if (s3_part_cancel(&p->file)) s3_call_end(c);
 }
 
-/* ---- the beginning ----------------------------------------------------------------------- */
+/* ---- the beginning ------------------------------------------------------------------------- */
 
 /* A source whose size the index does not know is judged when it is open. */
 static enum s3_error read_range(struct s3_call *c, struct part_copy *p, const char **why)
@@ -196,7 +196,7 @@ static void start_reading(struct s3_call *c)
     if (err)
         fail(c, s3_error_of(err), NULL);
     else
-        s3_slow_start(&p->slow, c);
+        s3_slow_start(&p->slow, c, S3_SLOW_COPY_MS);
 }
 
 void s3_upload_part_copy(struct s3_call *c)

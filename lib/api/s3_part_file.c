@@ -14,7 +14,7 @@ void s3_part_clear(struct s3_part_file *p)
     mkv_record_clear(&p->part.what);
 }
 
-/* ---- which one ------------------------------------------------------------------------ */
+/* ---- which one ----------------------------------------------------------------------------- */
 
 static enum s3_error read_number(struct s3_part_file *p, const char **why)
 {
@@ -55,7 +55,7 @@ enum s3_error s3_part_find(struct s3_part_file *p, struct s3_call *c, const char
     return err ? err : find_upload(p);
 }
 
-/* ---- the file --------------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------------------------ */
 
 static struct mkv_spool *spool(const struct s3_part_file *p)
 {
@@ -86,7 +86,8 @@ static void remove_file(const struct s3_part_file *p, uint64_t serial)
 {
     const struct mkv_spool_name name = {p->id, p->part.number, serial};
 
-    if (serial && !s3_upload_is_ending(p->c->api->s3, p->id)) mkv_spool_remove_part(spool(p), &name);
+    if (serial && !s3_upload_is_ending(p->c->api->s3, p->id))
+        mkv_spool_remove_part(spool(p), &name);
 }
 
 static void on_kept(enum mkv_err err, void *arg)

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- what the client named --------------------------------------------------------------- */
+/* ---- what the client named ----------------------------------------------------------------- */
 
 enum s3_error s3_plan_check_order(const struct s3_body_part *parts, size_t n)
 {

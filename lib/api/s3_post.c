@@ -1,5 +1,6 @@
 /* PostObject: a browser's form, whose fields are what headers are elsewhere. */
 #include "api/s3_bucket.h"
+#include "api/s3_checksum.h"
 #include "api/s3_form.h"
 #include "api/s3_handlers.h"
 #include "api/s3_meta.h"
@@ -7,6 +8,7 @@
 #include "api/s3_server.h"
 #include "api/s3_text.h"
 #include "api/s3_wait.h"
+#include "api/s3_write.h"
 #include "mkv/uri.h"
 
 #include <event2/buffer.h>
@@ -26,13 +28,14 @@ struct post {
     struct s3_form form;
     struct s3_post_limits limits;
     uint64_t size;           /* of the file so far                        */
+    struct s3_sum sum;       /* of it; kind NONE: none is to be taken     */
+    struct s3_checksum_value want, is; /* kind NONE: none was sent; none known */
     struct mkv_record fields;
     struct mkv_put *put;     /* owned until it calls back                 */
     struct s3_wait wait;
     struct evbuffer *held;   /* owned: bytes behind the fields            */
     int success;             /* the status of success                     */
-    enum s3_error err;
-    const char *why;
+    struct s3_write write;
 };
 
 static void go_on(struct s3_call *c);
@@ -43,18 +46,10 @@ static void clear_post(struct s3_call *c)
 
     s3_wait_cancel(&p->wait);
     s3_form_clear(&p->form);
+    s3_sum_clear(&p->sum);
     mkv_record_clear(&p->fields);
     if (p->held) evbuffer_free(p->held);
     free(p);
-}
-
-static enum mkv_err refuse(struct post *p, enum s3_error err, const char *why)
-{
-    if (!p->err) {
-        p->err = err;
-        p->why = why;
-    }
-    return MKV_ECLIENT;
 }
 
 /* ---- the answer -------------------------------------------------------------------------- */
@@ -67,6 +62,13 @@ static void add_location(const struct s3_call *c, struct s3_head *h)
                 mkv_slice(url, mkv_percent_encode_path(c->object, url)));
 }
 
+static bool has_control(struct mkv_slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.data[i] <= ' ' || text.data[i] == 0x7f) return true;
+    return false;
+}
+
 static bool reply_redirect(struct s3_call *c, struct mkv_slice etag)
 {
     struct post *p = c->state;
@@ -76,7 +78,7 @@ static bool reply_redirect(struct s3_call *c, struct mkv_slice etag)
     int n;
 
     if (!to.len) to = s3_form_field(&p->form, MKV_SLICE("redirect"));
-    if (!to.len || to.len > 4096) return false;
+    if (!to.len || to.len > 4096 || has_control(to)) return false; /* as if none were there */
     n = snprintf(url, sizeof(url), "%.*s%cbucket=%.*s&key=%.*s&etag=%%22%.*s%%22", (int)to.len,
                  to.data, memchr(to.data, '?', to.len) ? '&' : '?', (int)c->bucket.len,
                  c->bucket.data, (int)s3_uri_encode(c->key, false, key), key, (int)etag.len,
@@ -133,9 +135,11 @@ static void on_drained(void *arg)
 static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
 {
     struct s3_call *c = arg;
+    struct post *p = c->state;
+    enum s3_error err = s3_bucket_for_write(c->api, c->bucket);
 
-    (void)stored;
-    return s3_is_dying(c->api->s3, c->bucket) ? refuse(c->state, S3_NO_SUCH_BUCKET, NULL) : MKV_OK;
+    if (err) return s3_write_refuse(&p->write, err, NULL);
+    return p->is.kind ? s3_meta_set_checksum(stored, &p->is) : MKV_OK;
 }
 
 static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *arg)
@@ -144,8 +148,8 @@ static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *a
     struct post *p = c->state;
 
     p->put = NULL;
-    if (p->err)
-        s3_reply_error(c, p->err, p->why);
+    if (p->write.err)
+        s3_reply_error(c, p->write.err, p->write.why);
     else if (err)
         s3_reply_failure(c, err);
     else
@@ -205,15 +209,21 @@ static enum s3_error check_form(struct s3_call *c, struct post *p, const char **
 {
     struct mkv_header fields[S3_FORM_COUNT_MAX + 1];
     struct s3_signer signer = {s3_keys_secret_of, c->api->s3->keys, &c->api->s3->cache};
-    struct s3_post_form form = {fields, p->form.nfields, mkv_loop_wall(c->api->loop)};
+    struct s3_post_form form = {fields, 0, mkv_loop_wall(c->api->loop)};
     enum s3_error err;
 
     p->limits.max = UINT64_MAX;
     if (!c->api->s3->keys) return S3_OK;
     for (size_t i = 0; i < p->form.nfields; i++) {
-        fields[i] = p->form.fields[i];
-        if (mkv_slice_ieq(fields[i].name, MKV_SLICE("key"))) fields[i].value = c->key;
-        if (mkv_slice_ieq(fields[i].name, MKV_SLICE("bucket"))) return S3_INVALID_ARGUMENT;
+        struct mkv_header field = p->form.fields[i];
+
+        if (mkv_slice_ieq(field.name, MKV_SLICE("key"))) field.value = c->key;
+        if (!mkv_slice_ieq(field.name, MKV_SLICE("bucket"))) {
+            fields[form.nfields++] = field;
+        } else if (!mkv_slice_eq(field.value, c->bucket)) {
+            *why = "The form's bucket is not the one it was sent to.";
+            return S3_INVALID_ARGUMENT;
+        }
     }
     fields[form.nfields++] = (struct mkv_header){MKV_SLICE("bucket"), c->bucket};
     err = s3_post_check(&signer, &form, &c->signature, &p->limits);
@@ -232,19 +242,34 @@ static void read_success(struct post *p)
     if (mkv_slice_eq(status, MKV_SLICE("201"))) p->success = 201;
 }
 
+static enum s3_error read_checksum(struct post *p, const struct mkv_header *headers, size_t n,
+                                   const char **why)
+{
+    enum s3_checksum trailer, algorithm;
+    enum s3_error err =
+        s3_checksum_of_headers(headers, n, &p->want, &trailer, &algorithm, why);
+
+    if (err) return err;
+    return s3_sum_init(&p->sum, p->want.kind ? p->want.kind : algorithm) ? S3_INTERNAL_ERROR
+                                                                         : S3_OK;
+}
+
 /* Fields that stand for headers: "acl" and "tagging" have other names there. */
 static enum s3_error read_meta(struct post *p, const char **why)
 {
     struct mkv_header headers[S3_FORM_COUNT_MAX];
     size_t n = p->form.nfields;
+    enum s3_error err;
 
     for (size_t i = 0; i < n; i++) {
         headers[i] = p->form.fields[i];
-        if (mkv_slice_ieq(headers[i].name, MKV_SLICE("acl"))) headers[i].name = MKV_SLICE("x-amz-acl");
+        if (mkv_slice_ieq(headers[i].name, MKV_SLICE("acl")))
+            headers[i].name = MKV_SLICE("x-amz-acl");
         if (mkv_slice_ieq(headers[i].name, MKV_SLICE("tagging")))
             headers[i].name = MKV_SLICE("x-amz-tagging");
     }
-    return s3_meta_of_headers(headers, n, &p->fields, why);
+    err = s3_meta_of_headers(headers, n, &p->fields, why);
+    return err ? err : read_checksum(p, headers, n, why);
 }
 
 static enum s3_error fields_are_whole(struct s3_call *c, const char **why)
@@ -253,7 +278,7 @@ static enum s3_error fields_are_whole(struct s3_call *c, const char **why)
     enum s3_error err = take_key(c, p);
 
     if (!err) err = check_form(c, p, why);
-    if (!err) err = s3_bucket_for_write(c->api, c->bucket);
+    if (!err) err = s3_bucket_may_write(c->api, c->bucket);
     read_success(p);
     return err ? err : read_meta(p, why);
 }
@@ -269,7 +294,7 @@ static void body_is_bad(struct s3_call *c, enum s3_error err, const char *why)
         return;
     }
     p->step = POST_REFUSED;
-    mkv_put_refuse(p->put, refuse(p, err, why));
+    mkv_put_refuse(p->put, s3_write_refuse(&p->write, err, why));
     c->r->transport->read_body(c->r, false);
 }
 
@@ -282,6 +307,7 @@ static enum s3_error give_file(struct post *p, struct mkv_slice payload, struct 
     if (in_form) piece.block = NULL;
     p->size += payload.len;
     if (p->size > p->limits.max) return S3_ENTITY_TOO_LARGE;
+    if (p->sum.kind) s3_sum_add(&p->sum, payload.data, payload.len);
     mkv_put_body(p->put, piece);
     return S3_OK;
 }
@@ -362,6 +388,13 @@ static void go_on(struct s3_call *c)
         c->r->transport->read_body(c->r, true);
 }
 
+static enum s3_error check_file(struct post *p)
+{
+    if (p->size < p->limits.min) return S3_ENTITY_TOO_SMALL;
+    if (p->sum.kind) s3_sum_final(&p->sum, &p->is);
+    return p->want.kind && !s3_checksum_equal(&p->want, &p->is) ? S3_BAD_DIGEST : S3_OK;
+}
+
 static void on_body_end(struct mkv_request *r)
 {
     struct s3_call *c = r->state;
@@ -369,7 +402,7 @@ static void on_body_end(struct mkv_request *r)
     enum s3_error err = p->step == POST_REFUSED ? S3_OK : s3_form_end(&p->form);
 
     if (!err && p->step == POST_FIELDS) err = S3_MALFORMED_POST_REQUEST;
-    if (!err && p->step == POST_FILE && p->size < p->limits.min) err = S3_ENTITY_TOO_SMALL;
+    if (!err && p->step == POST_FILE) err = check_file(p);
     if (err) {
         body_is_bad(c, err, p->form.why);
     } else if (p->step == POST_FILE) {
@@ -384,6 +417,7 @@ static void on_gone(struct mkv_request *r, const char *why)
     struct post *p = c->state;
 
     (void)why;
+    s3_wait_cancel(&p->wait);
     if (p->put) mkv_put_cancel(p->put);
     s3_call_end(c);
 }

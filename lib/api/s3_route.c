@@ -325,6 +325,14 @@ static struct mkv_slice bucket_of(struct mkv_slice key)
     return slash ? mkv_slice(key.data, (size_t)(slash - key.data)) : mkv_slice(NULL, 0);
 }
 
+enum s3_error s3_native_bucket(const struct mkv_api *api, struct mkv_slice key)
+{
+    struct mkv_slice bucket = bucket_of(key);
+
+    if (!api->s3->keys) return S3_OK;
+    return s3_bucket_name_valid(bucket) ? s3_bucket_may_write(api, bucket) : S3_OK;
+}
+
 static enum s3_wish native_wish(const struct mkv_request *r)
 {
     return r->method == MKV_GET || r->method == MKV_HEAD ? S3_WISH_READ : S3_WISH_WRITE;
@@ -352,6 +360,8 @@ bool s3_allows_native(struct mkv_request *r, const struct mkv_api *api,
         key = s3_keys_find(api->s3->keys, mkv_slice(signature->access, signature->access_len));
         if (!key || !s3_keys_allow(key, bucket_of(r->key), native_wish(r))) err = S3_ACCESS_DENIED;
     }
+    if (!err && (r->method == MKV_REPLACE || r->method == MKV_RELINK))
+        err = s3_native_bucket(api, r->key);
     if (err) {
         const struct mkv_header text = {MKV_SLICE("Content-Type"), MKV_SLICE("text/plain")};
         const char *why = signature->why ? signature->why : s3_error_message(err);

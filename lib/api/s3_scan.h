@@ -40,7 +40,8 @@ struct s3_scan {
 enum mkv_err s3_scan_start(struct s3_scan *s, const struct mkv_api *api, struct mkv_slice prefix,
                            struct mkv_slice start, bool after, s3_scan_visit *visit,
                            s3_scan_done *done, void *arg) MKV_MUSTUSE;
-/* Before done(), or never started but zeroed: no callback follows. */
+/* Before done(), or never started but zeroed: no callback follows.  In gone(), too:
+ * a call is freed at the end of the turn, and the next slice may come before. */
 void s3_scan_cancel(struct s3_scan *s);
 
 #endif

@@ -120,15 +120,6 @@ enum s3_error s3_sign_payload(const struct s3_sign_request *r, enum s3_payload *
 
 /* ---- fields of version 4 ------------------------------------------------------- */
 
-static struct mkv_slice trimmed(struct mkv_slice s)
-{
-    while (s.len && (s.data[0] == ' ' || s.data[0] == '\t'))
-        s = mkv_slice(s.data + 1, s.len - 1);
-    while (s.len && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 /* "Credential=..., SignedHeaders=..., Signature=...", in any order, each once. */
 static const char *split_authorization(struct mkv_slice rest, struct v4_fields *f)
 {
@@ -146,7 +137,7 @@ static const char *split_authorization(struct mkv_slice rest, struct v4_fields *
     while (s3_list_next(&rest, ',', &piece)) {
         size_t i = 0;
 
-        piece = trimmed(piece);
+        piece = mkv_slice_trim(piece);
         while (i < count && !mkv_slice_begins(piece, fields[i].name))
             i++;
         if (i == count)

@@ -10,7 +10,10 @@
 
 #include <event2/event_struct.h>
 
-#define S3_SLOW_FIRST_MS 1000 /* until the head goes out                            */
+/* Until the head goes out.  Not every client looks for an error in the body of a
+ * copy: so those that do not take long have a status. */
+#define S3_SLOW_FIRST_MS 1000
+#define S3_SLOW_COPY_MS  5000
 #define S3_SLOW_EACH_MS  3000 /* between two bits of white space                    */
 
 /* Zeroed before first use. */
@@ -18,9 +21,11 @@ struct s3_slow {
     struct s3_call *c; /* borrowed; NULL: not started, or over */
     struct event tick;
     bool begun;        /* the head has gone out                */
+    bool broken;       /* its beginning is lost: no memory     */
 };
 
-void s3_slow_start(struct s3_slow *s, struct s3_call *c); /* started already: no-op */
+/* Started already: no-op. */
+void s3_slow_start(struct s3_slow *s, struct s3_call *c, unsigned first_ms);
 void s3_slow_stop(struct s3_slow *s); /* nobody waits any more; not started: no-op */
 
 /* x as s3_xml_init left it: the root element of the answer. */

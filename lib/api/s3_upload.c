@@ -58,7 +58,7 @@ static struct upload_call *begin(struct s3_call *c)
     return u;
 }
 
-/* ---- create ------------------------------------------------------------------------- */
+/* ---- create -------------------------------------------------------------------------------- */
 
 static void reply_created(struct s3_call *c)
 {
@@ -130,7 +130,7 @@ void s3_create_upload(struct s3_call *c)
     if (failed) s3_reply_failure(c, failed);
 }
 
-/* ---- abort -------------------------------------------------------------------------- */
+/* ---- abort --------------------------------------------------------------------------------- */
 
 static void on_aborted(enum mkv_err err, void *arg)
 {

@@ -10,7 +10,7 @@
 #define PAGE_MAX      1000
 #define PAGE_XML_MAX  (16 * 1024 * 1024) /* 1,000 keys of 1,024 bytes, each of them escaped */
 
-/* ---- numbers of the query ----------------------------------------------------------------- */
+/* ---- numbers of the query ------------------------------------------------------------------ */
 
 /* False where it is no number; too large ones become max. */
 static bool read_number(const struct s3_call *c, const char *name, unsigned otherwise,
@@ -26,7 +26,7 @@ static bool read_number(const struct s3_call *c, const char *name, unsigned othe
     return true;
 }
 
-/* ---- uploads ---------------------------------------------------------------------------------- */
+/* ---- uploads ------------------------------------------------------------------------------- */
 
 struct upload_list {
     struct mkv_upload upload;      /* the one at hand                              */
@@ -144,7 +144,7 @@ static enum mkv_err fill_page(const struct s3_call *c, struct upload_list *l)
     return err == MKV_ENOKEY ? MKV_OK : err;
 }
 
-/* ---- where a page of uploads begins -------------------------------------------------------------- */
+/* ---- where a page of uploads begins -------------------------------------------------------- */
 
 /* key-marker alone: behind all uploads of that key, or of that common prefix; with
  * upload-id-marker: behind that one. */
@@ -194,7 +194,7 @@ static enum s3_error read_query(const struct s3_call *c, struct upload_list *l, 
     return l->url ? S3_OK : S3_INVALID_ARGUMENT;
 }
 
-/* ---- the answer ------------------------------------------------------------------------------------- */
+/* ---- the answer ---------------------------------------------------------------------------- */
 
 static void move_xml(struct s3_xml *to, struct s3_xml *from)
 {
@@ -253,7 +253,7 @@ void s3_list_uploads(struct s3_call *c)
     if (l) free_uploads(l);
 }
 
-/* ---- parts -------------------------------------------------------------------------------------------- */
+/* ---- parts --------------------------------------------------------------------------------- */
 
 struct part_list {
     unsigned after, max, count, last; /* last: the number of the last part of the page */

@@ -25,6 +25,7 @@ struct s3_wait {
  * enough. */
 bool s3_wait(struct s3_wait *w, const struct mkv_api *api, void (*again)(void *arg),
              void *arg) MKV_MUSTUSE;
+/* In gone(), too: a call is freed at the end of the turn, and the time may be up before. */
 void s3_wait_cancel(struct s3_wait *w);
 
 #endif

@@ -22,6 +22,22 @@ int mkv_slice_cmp(struct mkv_slice a, struct mkv_slice b)
     return (a.len > b.len) - (a.len < b.len);
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct mkv_slice mkv_slice_trim(struct mkv_slice s)
+{
+    while (s.len && is_blank(s.data[0])) {
+        s.data++;
+        s.len--;
+    }
+    while (s.len && is_blank(s.data[s.len - 1]))
+        s.len--;
+    return s;
+}
+
 bool mkv_slice_number(struct mkv_slice s, unsigned long long max, unsigned long long *out)
 {
     unsigned long long n = 0;

@@ -101,11 +101,13 @@ static char *put_number(char *p, uint64_t n)
     return put(p, mkv_slice(digits + at, sizeof(digits) - at));
 }
 
-/* A line break in a header would let a key forge headers. */
+/* A line break in a header would let a key forge headers; with a NUL in it no
+ * client would take the answer. */
 static bool is_safe(const struct mkv_header *h)
 {
     return h->value.len == 0 || (!memchr(h->value.data, '\r', h->value.len) &&
-                                 !memchr(h->value.data, '\n', h->value.len));
+                                 !memchr(h->value.data, '\n', h->value.len) &&
+                                 !memchr(h->value.data, '\0', h->value.len));
 }
 
 /* The most that put_head can write. */

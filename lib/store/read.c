@@ -228,7 +228,7 @@ static void open_value(struct mkv_read *r, const struct content_range *bytes, bo
     if (r->given) r->store->metrics->reads_resumed++;
     if (!r->opened) {
         r->opened = true;
-        r->events->opened(bytes->size, r->arg);
+        if (r->events->opened) r->events->opened(bytes->size, r->arg);
     }
     if (r->step == READ_FLOW && left == 0 && r->surplus) finish(r, MKV_OK);
 }

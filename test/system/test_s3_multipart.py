@@ -2,6 +2,7 @@
 import base64
 import concurrent.futures
 import hashlib
+import json
 import os
 import random
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from mkvtest import faults, http
 from mkvtest.cluster import SANITIZED, wait_until
+from mkvtest.jobs import index
 from mkvtest.s3 import (CHECKSUMS, LIMITED, MEGABYTE, READER, Raw, bytes_of, checksum, code, md5, sha256, texts)
 
 PART = 5 * MEGABYTE  # the least that a part may have which is not the last
@@ -43,8 +45,9 @@ class Upload:
         self.named[number] = f"<ETag>{answer.header('ETag')}</ETag>"
         return answer
 
-    def copy(self, number, source, headers=()):
-        return self.raw.request("PUT", self.at(f"partNumber={number}&"), None, [("x-amz-copy-source", source), *headers])
+    def copy(self, number, source, headers=(), timeout=http.TIMEOUT):
+        return self.raw.request("PUT", self.at(f"partNumber={number}&"), None, [("x-amz-copy-source", source), *headers],
+                                timeout=timeout)
 
     def xml(self, named=None):
         named = named or sorted(self.named.items())
@@ -597,6 +600,21 @@ def test_old_uploads_go_at_start(make_s3):
     wait_clean(master)
 
 
+def test_uploads_of_a_deleted_bucket_go(make_s3):
+    server = make_s3("-multipart-expiry", "30s")  # looked for every three seconds
+    raw = server.raw()
+    for bucket in ("bucket", "other"):
+        server.make_bucket(bucket)
+    kept, forsaken = Upload(raw, "/other/key"), Upload(raw, "/bucket/key")
+    for upload in (kept, forsaken):
+        upload.part(1, b"data")
+    assert raw.request("DELETE", "/bucket").status == 204
+    wait_until(lambda: list(spool(server.master)) == [kept.id], "the bucket's upload is gone", 15)
+    server.make_bucket("bucket")
+    assert texts(raw.get("/bucket?uploads"), "Upload") == []
+    assert texts(kept.parts(), "PartNumber") == ["1"]
+
+
 # --- buckets
 
 
@@ -818,6 +836,28 @@ def test_a_part_copy_of_a_value_that_goes(faulty):
     wait_until(lambda: upload.copy(1, "/bucket/source").status == 200, "it can be copied")
 
 
+def test_a_slow_part_copy(faulty_cluster):
+    """200 goes out after a moment, and the result is in the body."""
+    cluster = faulty_cluster("-voltimeout", "20s")
+    raw = Raw(cluster.master.port, None)
+    assert raw.request("PUT", "/bucket/source", b"data").status == 200
+    upload = Upload(raw, "/bucket/key")
+
+    def late(exchange):
+        time.sleep(6.5)
+        faults.forward(exchange)
+    for volume in cluster.faulty:
+        volume.when(late, method="GET")
+    answer = upload.copy(1, "/bucket/source", timeout=60)
+    assert (answer.status, answer.header("Transfer-Encoding"), outcome(answer)) == (200, "chunked", md5(b"data"))
+    for volume in cluster.faulty:
+        volume.clear()
+        volume.when(lambda exchange: (time.sleep(6.5), faults.answer(500)(exchange)), method="GET")
+    answer = upload.copy(2, "/bucket/source", timeout=60)
+    assert answer.status == 200 and outcome(answer) not in (None, md5(b"data"))
+    assert texts(upload.parts(), "PartNumber") == ["1"]
+
+
 # --- memory, and the end of the process
 
 
@@ -846,6 +886,49 @@ def test_uploads_survive_a_restart(server, raw):
     assert outcome(upload.complete()) == upload.etag
     assert server.cluster.master.read("/bucket/key") == b"".join(upload.data)
     wait_clean(server.cluster.master)
+
+
+def test_killed_in_the_middle(faulty):
+    """Of a part, and of a Complete: the upload is there with the parts that were acknowledged."""
+    upload = large(faulty.raw)
+    make_slow(faulty, 0.02)
+    clients = [begin_complete(faulty.master, upload), faulty.master.connect()]
+    clients[1].send_head("PUT", upload.at("partNumber=3&"), [("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+                                                            ("Content-Length", str(3 * MEGABYTE))])
+    clients[1].send(bytes_of(2 * MEGABYTE))
+    wait_until(lambda: being_written(faulty.master) and len(spool(faulty.master)[upload.id]) == 3, "both are under way")
+    faulty.master.kill()
+    for client in clients:
+        client.close()
+    for volume in faulty.faulty:
+        volume.clear()
+    faulty.restart_master()
+    assert faulty.master.keys() == []
+    assert texts(upload.parts(), "PartNumber") == ["1", "2"]
+    assert len(spool(faulty.master)[upload.id]) == 2  # the sweep took the half-written one
+    wait_until(lambda: outcome(upload.complete()) == upload.etag, "it can be completed")
+    assert faulty.master.read("/bucket/key") == b"".join(upload.data)
+    wait_clean(faulty.master)
+
+
+def test_killed_between_object_and_upload(server, raw):
+    """The object is there, and so is its upload: the same Complete only takes the upload away."""
+    upload = large(raw)
+    assert server.master.put("/bucket/key", b"".join(upload.data)).status == 201
+    server.master.stop_cleanly()
+    (line,) = [line for line in map(json.loads, index(server.master.db, "dump").expect(0).text.splitlines())
+               if line.get("key") == "/bucket/key"]
+    line["fields"] = {"9": upload.etag.encode().hex(), "13": upload.id}
+    index(server.master.db, "-force", "load", stdin=json.dumps(line).encode()).expect(0)
+    master = server.cluster.restart_master()
+    raw = server.raw(None)
+    assert texts(raw.get("/bucket?uploads"), "UploadId") == [upload.id]
+    upload.raw = raw
+    assert outcome(upload.complete(headers=[("If-None-Match", "*")])) == upload.etag
+    assert texts(raw.get("/bucket?uploads"), "Upload") == []
+    wait_clean(master)
+    assert "~" not in master.get("/bucket/key").header("Location")  # it was not written again
+    assert outcome(upload.complete()) == upload.etag
 
 
 ROUNDS = int(os.environ.get("MKV_CRASH_ROUNDS", "3" if SANITIZED else "8"))

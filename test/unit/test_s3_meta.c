@@ -133,6 +133,39 @@ static void user_metadata_ends_at_2_kb(void **state)
     mkv_record_clear(&rec);
 }
 
+/* As fields of a form may be: longer than a request's head, and of any bytes. */
+static void what_no_header_holds(void **state)
+{
+    static char value[HTTP1_HEAD_MAX + 1];
+    static const struct {
+        struct mkv_header h;
+        enum s3_error err;
+    } rows[] = {
+        {{{"Content-Type", 12}, {"a\tb \xc3\xbc", 6}},                 S3_OK                },
+        {{{"Content-Type", 12}, {"a\r\nX-Evil: 1", 12}},              S3_INVALID_ARGUMENT  },
+        {{{"Cache-Control", 13}, {"a\0b", 3}},                        S3_INVALID_ARGUMENT  },
+        {{{"Expires", 7}, {"\x7f", 1}},                               S3_INVALID_ARGUMENT  },
+        {{{"x-amz-meta-a", 12}, {"1\n2", 3}},                         S3_INVALID_ARGUMENT  },
+        {{{"x-amz-meta-a: 1\r\nb", 18}, {"1", 1}},                    S3_INVALID_ARGUMENT  },
+        {{{"x-amz-meta-a b", 14}, {"1", 1}},                          S3_INVALID_ARGUMENT  },
+        {{{"Content-Encoding", 16}, {value, HTTP1_HEAD_MAX - 16}},    S3_OK                },
+        {{{"Content-Encoding", 16}, {value, HTTP1_HEAD_MAX + 1}},     S3_METADATA_TOO_LARGE},
+        {{{"Content-Disposition", 19}, {value, HTTP1_HEAD_MAX - 18}}, S3_METADATA_TOO_LARGE},
+    };
+    const char *why;
+
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct mkv_record rec;
+
+        mkv_record_init(&rec);
+        if (s3_meta_of_headers(&rows[i].h, 1, &rec, &why) != rows[i].err)
+            fail_msg("row %zu: not %s", i, s3_error_code(rows[i].err));
+        mkv_record_clear(&rec);
+    }
+}
+
 static void etags(void **state)
 {
     char etag[S3_ETAG_MAX], other[S3_ETAG_MAX];
@@ -143,6 +176,9 @@ static void etags(void **state)
     rec.size = 5;
     assert_int_equal(s3_etag(&rec, MKV_SLICE("/b/k"), etag), 34);
     assert_string_equal(etag + 32, "-1"); /* nobody takes it for an MD5 */
+    rec.size = 6; /* of an adopted value it becomes known later */
+    s3_etag(&rec, MKV_SLICE("/b/k"), other);
+    assert_string_equal(etag, other);
     rec.generation = 1;
     s3_etag(&rec, MKV_SLICE("/b/k"), other);
     assert_string_not_equal(etag, other);
@@ -250,6 +286,7 @@ int main(void)
         cmocka_unit_test(headers_are_kept),
         cmocka_unit_test(what_is_not_done_is_refused),
         cmocka_unit_test(user_metadata_ends_at_2_kb),
+        cmocka_unit_test(what_no_header_holds),
         cmocka_unit_test(etags),
         cmocka_unit_test(checksums),
         cmocka_unit_test(parts),

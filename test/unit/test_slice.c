@@ -114,9 +114,25 @@ static void beginnings(void **state)
     assert_false(mkv_slice_begins(MKV_SLICE("/key"), MKV_SLICE("key")));
 }
 
+static void trim(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } rows[] = {
+        {"", ""}, {" ", ""}, {"\t \t", ""}, {"a", "a"}, {" a b\t", "a b"}, {"\ra\n", "\ra\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_true(mkv_slice_eq(mkv_slice_trim(mkv_slice_of(rows[i].in)),
+                                 mkv_slice_of(rows[i].out)));
+    assert_int_equal(mkv_slice_trim(mkv_slice(NULL, 0)).len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(trim),
         cmocka_unit_test(numbers),
         cmocka_unit_test(order),
         cmocka_unit_test(equal_but_for_case),

@@ -505,6 +505,31 @@ static void a_store_that_closes(void **state)
     }
 }
 
+/* A copy knows its source already, and does not ask to be told. */
+static void a_reader_that_only_takes_bytes(void **state)
+{
+    static const struct mkv_read_events events = {.body = on_body, .done = on_read};
+    struct reader r = {.opened = 1};
+    struct reading_world rw;
+
+    (void)state;
+    begin_reading(&rw, VALUE_LEN);
+    plan_answers(&rw, &(struct answer){GOOD, 0}, 1);
+    r.got = evbuffer_new();
+    assert_non_null(r.got);
+    assert_int_equal(mkv_store_read(&r.read, rw.w.store,
+                                    &(struct mkv_read_options){.key = THE_KEY,
+                                                               .record = &rw.record,
+                                                               .length = TO_THE_END},
+                                    &events, &r),
+                     MKV_OK);
+    run_until(&rw.w, r.done);
+    assert_int_equal(r.err, MKV_OK);
+    assert_got(&rw, &r, 0, VALUE_LEN);
+    clear_reader(&r);
+    end_reading(&rw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +553,7 @@ int main(void)
         cmocka_unit_test(a_reader_that_leaves),
         cmocka_unit_test(a_reader_that_leaves_at_once),
         cmocka_unit_test(a_store_that_closes),
+        cmocka_unit_test(a_reader_that_only_takes_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
