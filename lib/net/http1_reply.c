@@ -165,7 +165,16 @@ static void write_whole(struct conn *c, int status, const struct mkv_header *h, 
     out_end(c, begin, (size_t)(end - begin), owned);
 }
 
-/* ---- the verbs ----------------------------------------------------------- */
+/* ---- the verbs -----------------------------------------------------------
+ *
+ * Who expects 100 Continue gets it before anything else, also where the body is
+ * empty, or else an answer that ends the connection: aws and boto3 take the next
+ * answer on it for the one that they have seen. */
+
+static bool awaits_continue(const struct conn *c)
+{
+    return c->expects && c->in_len == 0;
+}
 
 static void verb_reply(struct mkv_request *r, int status, const struct mkv_header *h, size_t n,
                        struct mkv_slice body)
@@ -173,7 +182,7 @@ static void verb_reply(struct mkv_request *r, int status, const struct mkv_heade
     struct conn *c = conn_of(r);
 
     assert(c->step == CONN_REQUEST && c->answer == ANSWER_NONE);
-    if (!conn_drop_body(c) || c->server->draining) c->keep = false;
+    if (awaits_continue(c) || !conn_drop_body(c) || c->server->draining) c->keep = false;
     c->status = status;
     write_whole(c, status, h, n, body);
     conn_request_over(c);
@@ -191,7 +200,7 @@ static void verb_head(struct mkv_request *r, int status, const struct mkv_header
     assert(c->step == CONN_REQUEST && c->answer == ANSWER_NONE);
     c->status = status;
     if (c->body != BODY_OVER && (c->chunked || c->body_left > c->in_len)) c->keep = false;
-    if (c->server->draining) c->keep = false;
+    if (awaits_continue(c) || c->server->draining) c->keep = false;
     if (no_content(status)) {
         c->answer = ANSWER_NO_BODY;
     } else {
@@ -295,9 +304,7 @@ static void verb_read_body(struct mkv_request *r, bool on)
         return;
     }
     if (c->body == BODY_FLOWS || c->body == BODY_OVER) return;
-    if (c->expects && c->in_len == 0 && c->answer == ANSWER_NONE &&
-        (c->chunked || c->body_left > 0))
-        send_continue(c);
+    if (awaits_continue(c) && c->answer == ANSWER_NONE) send_continue(c);
     c->expects = false;
     c->body = BODY_FLOWS;
     c->stream.progress_ms = mkv_loop_now(c->server->opt.loop);
