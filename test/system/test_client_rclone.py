@@ -68,15 +68,17 @@ def test_a_tree(s3, client, rclone):
     assert s3.records() == {} and rclone("lsf", "mkv:") == ""
 
 
-def test_many_small_files(s3, client, rclone):
-    """A directory of 5,000 files: five pages of a list, 16 uploads at a time."""
+def test_many_small_files(make_s3, client, rclone_of):
+    """A directory of 5,000 files: five pages of a list, 16 uploads at a time.  One replica: the next test must clear it."""
+    s3 = make_s3("-replicas", "1", "-subvolumes", "1")
+    rclone = rclone_of(s3)
     count = 500 if SANITIZED else 5000
     tree = {f"file{i:04}": b"%d" % i for i in range(count)}
     write_tree(client.work / "up", tree)
     rclone("mkdir", "mkv:photos")
     rclone("copy", "--transfers", "16", "--s3-no-check-bucket", "--s3-no-head", "up", "mkv:photos/many")
     assert rclone("lsf", "mkv:photos/many").splitlines() == sorted(tree)
-    assert rclone("size", "--json", "mkv:photos") .strip().startswith(f'{{"count":{count},')
+    assert rclone("size", "--json", "mkv:photos").strip().startswith(f'{{"count":{count},')
     rclone("check", "--checkers", "16", "--size-only", "up", "mkv:photos/many")
     rclone("delete", "mkv:photos/many", "--checkers", "16")
     assert s3.records() == {}
