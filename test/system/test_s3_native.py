@@ -72,7 +72,12 @@ def test_a_wrong_body_stores_nothing(limited, target):
         connection.send(DATA[:100_000])
     wait_until(lambda: limited.state() == before, "it is as before")
     assert [v.temporary_files() for v in limited.cluster.volumes] == [[], [], []]
-    good = raw.request("REPLACE", target, DATA, [("Content-MD5", md5_base64(DATA))], sha256(DATA))
+
+    def replaced():  # once what that one left has been taken back
+        answer = raw.request("REPLACE", target, DATA, [("Content-MD5", md5_base64(DATA))], sha256(DATA))
+        return answer if answer.status != 409 else None
+
+    good = wait_until(replaced, "the key is free")
     assert good.status == 201 and good.header("Content-Md5") == md5(DATA)
     assert limited.records()[target.encode()]["md5"] == md5(DATA)
 
