@@ -289,6 +289,7 @@ def test_ranges(photos):
         assert said(raw.get(CAT, [("Range", text)])) == (416, "InvalidRange"), text
         answer = raw.request("HEAD", CAT, headers=[("Range", text)])
         assert answer.status == 416 and answer.body == b""
+        assert answer.header("Content-Range") == f"bytes */{size}"
     for text in ("bytes=9-5", "bytes=a-b", "lines=1-2", "bytes=1", "bytes=0-1,5-6", "bytes=", "bytes=-", "bytes= ",
                  "x" * 100):
         answer = raw.get(CAT, [("Range", text)])
