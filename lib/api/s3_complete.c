@@ -101,12 +101,18 @@ static void succeed(struct s3_call *c, const struct s3_checksum_value *sum)
         reply_completed(c, sum);
 }
 
+/* For the log: a key may hold line breaks. */
+static const char *show_object(const struct s3_call *c, char *out, size_t size)
+{
+    return mkv_log_bytes(out, size, c->object.data, c->object.len);
+}
+
 static void fail(struct s3_call *c, enum s3_error err, const char *why)
 {
     struct completion *m = c->state;
+    char shown[512];
 
-    mkv_log_info("s3: completing %.*s: %s", (int)c->object.len, c->object.data,
-                 s3_error_code(err));
+    mkv_log_info("s3: completing %s: %s", show_object(c, shown, sizeof(shown)), s3_error_code(err));
     complete_go(c, COMPLETE_DONE);
     if (m->gone)
         s3_call_end(c);
@@ -131,9 +137,10 @@ static void on_forgotten(enum mkv_err err, void *arg)
 {
     struct s3_call *c = arg;
     struct completion *m = c->state;
+    char shown[512];
 
     if (err)
-        mkv_log_warn("s3: an upload of %.*s stays behind: %s", (int)c->object.len, c->object.data,
+        mkv_log_warn("s3: an upload of %s stays behind: %s", show_object(c, shown, sizeof(shown)),
                      mkv_strerror(err));
     else
         mkv_spool_remove(mkv_store_spool(c->api->store), m->upload.id);

@@ -72,16 +72,15 @@ static bool is_over(const struct s3_expiry *e)
 static void on_removed(enum mkv_err err, void *arg)
 {
     struct s3_expiry *e = arg;
-    char id[S3_UPLOAD_ID_TEXT + 1];
+    char id[S3_UPLOAD_ID_TEXT + 1], key[512];
 
     s3_ending_end(&e->ending);
+    mkv_log_bytes(key, sizeof(key), e->upload.key, e->upload.key_len);
     if (err) {
-        mkv_log_warn("s3: an old upload of %.*s stays: %s", (int)e->upload.key_len, e->upload.key,
-                     mkv_strerror(err));
+        mkv_log_warn("s3: an old upload of %s stays: %s", key, mkv_strerror(err));
     } else {
         s3_upload_id_text(e->upload.id, id);
-        mkv_log_info("s3: the upload %s of %.*s has expired", id, (int)e->upload.key_len,
-                     e->upload.key);
+        mkv_log_info("s3: the upload %s of %s has expired", id, key);
         mkv_spool_remove(mkv_store_spool(e->s3->store), e->upload.id);
         e->gone++;
     }

@@ -348,6 +348,15 @@ static bool is_job(const struct mkv_request *r, const struct mkv_api *api)
            mkv_token_matches(&api->s3->token, value);
 }
 
+/* Version 2 leaves "?list" unsigned: whoever holds a URL for one object could put
+ * it there. */
+static enum s3_error check_covers_native(struct s3_signature *signature)
+{
+    if (signature->kind == S3_SIGN_V4_HEADER || signature->kind == S3_SIGN_V4_QUERY) return S3_OK;
+    signature->why = "Native requests take signatures of version 4 only.";
+    return S3_ACCESS_DENIED;
+}
+
 bool s3_allows_native(struct mkv_request *r, const struct mkv_api *api,
                       struct s3_signature *signature)
 {
@@ -356,6 +365,7 @@ bool s3_allows_native(struct mkv_request *r, const struct mkv_api *api,
 
     if (!api->s3->keys || is_job(r, api)) return true;
     err = check_signature(r, api, mkv_slice(NULL, 0), signature);
+    if (!err) err = check_covers_native(signature);
     if (!err) {
         key = s3_keys_find(api->s3->keys, mkv_slice(signature->access, signature->access_len));
         if (!key || !s3_keys_allow(key, bucket_of(r->key), native_wish(r))) err = S3_ACCESS_DENIED;

@@ -425,6 +425,26 @@ static enum s3_error check_only_one(const struct s3_sign_request *r, struct s3_s
     return S3_OK;
 }
 
+/* "%75ploadId" is signed as "uploadId" is, and yet the handlers look for the names
+ * as they are: who holds a URL could hide a parameter in it.  Ours are all of
+ * characters that no client encodes. */
+static enum s3_error check_names(struct mkv_slice query, struct s3_signature *out)
+{
+    struct mkv_slice name, value;
+
+    while (mkv_query_next(&query, &name, &value))
+        for (size_t i = 0; i + 3 <= name.len; i++) {
+            char byte[3], encoded[3];
+            size_t len;
+
+            if (mkv_percent_decode(mkv_slice(name.data + i, 3), false, byte, &len) && len == 1 &&
+                s3_uri_encode(mkv_slice(byte, 1), false, encoded) == 1)
+                return s3_sign_fail(out, S3_INVALID_ARGUMENT,
+                                    "The name of a parameter is encoded without need.");
+        }
+    return S3_OK;
+}
+
 enum s3_error s3_sign_check(const struct s3_signer *signer, const struct s3_sign_request *r,
                             struct s3_signature *out)
 {
@@ -433,6 +453,7 @@ enum s3_error s3_sign_check(const struct s3_signer *signer, const struct s3_sign
     memset(out, 0, sizeof(*out));
     out->kind = s3_sign_kind(r);
     err = check_only_one(r, out);
+    if (!err && out->kind != S3_SIGN_NONE) err = check_names(r->query, out);
     if (err) return err;
     switch (out->kind) {
     case S3_SIGN_V4_HEADER: return check_v4_header(signer, r, out);

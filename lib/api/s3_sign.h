@@ -8,7 +8,10 @@
  * Version 4: the path is decoded and encoded again as AWS does, the query
  * sorted.  Where that does not match, the head is taken once more exactly as it
  * was sent: curl 7.88 signs so, and such a text is just as unambiguous.  Host
- * and every x-amz-* header must be signed.  Any region is accepted. */
+ * and every x-amz-* header must be signed.  Any region is accepted.
+ *
+ * Names of parameters may not be encoded without need: what is signed would not
+ * be what is looked for.  Version 2 signs of the query only what S3 knew then. */
 #ifndef MKV_API_S3_SIGN_H
 #define MKV_API_S3_SIGN_H
 

@@ -57,7 +57,8 @@ def test_what_goes_with_the_bytes(raw):
         assert got.header("Cache-Control") is None
     assert has(raw.get(CAT), KEPT)
     assert said(copy(raw, "photos/cat", COPY, [("x-amz-metadata-directive", "MAYBE")])) == (400, "InvalidArgument")
-    for headers in ([("x-amz-tagging", "a=b")], [("x-amz-acl", "public-read")], [("x-amz-server-side-encryption", "AES256")]):
+    for headers in ([("x-amz-tagging", "a=b")], [("x-amz-acl", "public-read")],
+                    [("x-amz-server-side-encryption", "AES256")]):
         for more in ([], [REPLACE]):
             assert said(copy(raw, "photos/cat", COPY, [*headers, *more])) == (501, "NotImplemented"), headers
 
@@ -81,7 +82,8 @@ def test_onto_itself(photos, raw):
     after = photos.records()[b"/photos/cat"]
     assert after["generation"] == before["generation"] and photos.cluster.files() == files  # no byte has moved
     # conditions hold here, too
-    for headers, expected in [([("If-None-Match", "*")], 412), ([("If-Match", etag(b"x"))], 412), ([("If-Match", etag(b"meow"))], 200),
+    for headers, expected in [([("If-None-Match", "*")], 412), ([("If-Match", etag(b"x"))], 412),
+                              ([("If-Match", etag(b"meow"))], 200),
                               ([("x-amz-copy-source-if-match", etag(b"x"))], 412)]:
         assert copy(raw, "photos/cat", CAT, [*KEPT, REPLACE, *headers]).status == expected, headers
     assert has(raw.get(CAT), KEPT)
@@ -105,10 +107,13 @@ def test_forms_of_a_source(raw):
             assert answer.status == 200 and raw.get(COPY).body == b"%d" % i, source
     assert copy(raw, "photos/what?x=1").status == 200 and raw.get(COPY).body == b"3"  # as some clients send it
     assert copy(raw, "photos/ü/日本".encode().decode("latin-1")).status == 200 and raw.get(COPY).body == b"4"
-    for source, expected in [("photos", (400, "InvalidArgument")), ("photos/", (400, "InvalidArgument")), ("/", (400, "InvalidArgument")),
+    for source, expected in [("photos", (400, "InvalidArgument")), ("photos/", (400, "InvalidArgument")),
+                             ("/", (400, "InvalidArgument")),
                              ("", (400, "InvalidArgument")), ("photos/%zz", (400, "InvalidArgument")),
-                             ("photos/plain?versionId=", (400, "InvalidArgument")), ("//photos/plain", (400, "InvalidArgument")),
-                             ("photos/plain?versionId=abc", (404, "NoSuchVersion")), ("photos/" + "x" * 1025, (400, "KeyTooLongError")),
+                             ("photos/plain?versionId=", (400, "InvalidArgument")),
+                             ("//photos/plain", (400, "InvalidArgument")),
+                             ("photos/plain?versionId=abc", (404, "NoSuchVersion")),
+                             ("photos/" + "x" * 1025, (400, "KeyTooLongError")),
                              ("photos/nothing", (404, "NoSuchKey")), ("absent/x", (404, "NoSuchBucket")),
                              ("photos/plain%3FversionId%3Dnull", (404, "NoSuchKey"))]:
         assert said(copy(raw, source)) == expected, source
@@ -118,13 +123,15 @@ def test_forms_of_a_source(raw):
 def test_conditions_of_the_source(raw):
     when = raw.get(CAT).header("Last-Modified")
     before, after, yes, no = "Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 01 Jan 2099 00:00:00 GMT", etag(b"meow"), '"0"'
-    for name, value, good in [("match", yes, True), ("match", no, False), ("none-match", yes, False), ("none-match", no, True),
+    for name, value, good in [("match", yes, True), ("match", no, False), ("none-match", yes, False),
+                              ("none-match", no, True),
                               ("modified-since", before, True), ("modified-since", after, False),
                               ("unmodified-since", when, True), ("unmodified-since", before, False)]:
         answer = copy(raw, "photos/cat", COPY, [(f"x-amz-copy-source-if-{name}", value)])
         assert said(answer) == ((200, None) if good else (412, "PreconditionFailed")), (name, value)
     assert raw.put(COPY, b"old").status == 200
-    for headers, expected in [([("If-None-Match", "*")], 412), ([("If-Match", no)], 412), ([("If-Match", etag(b"old"))], 200)]:
+    for headers, expected in [([("If-None-Match", "*")], 412), ([("If-Match", no)], 412),
+                              ([("If-Match", etag(b"old"))], 200)]:
         assert copy(raw, "photos/cat", COPY, headers).status == expected, headers
 
 

@@ -589,6 +589,15 @@ def test_old_uploads_go(make_s3):
     assert outcome(young.complete()) == etag_of(b"data")
 
 
+def test_a_key_forges_no_line_of_the_log(make_s3):
+    server = make_s3("-v", "-multipart-expiry", "2s", keys=False)
+    upload = Upload(server.raw(None), "/photos/a%0Aforged%20line%0d")
+    assert outcome(upload.complete([(1, f"<ETag>{'0' * 32}</ETag>")])) == "InvalidPart"
+    wait_until(lambda: "has expired" in server.master.errors(), "it expires")
+    said = [line for line in server.master.errors().splitlines() if "forged" in line and " s3: " in line]
+    assert len(said) == 2 and all(r"/photos/a\x0aforged line\x0d" in line for line in said), said
+
+
 def test_old_uploads_go_at_start(make_s3):
     server = make_s3("-multipart-expiry", "1000h", keys=False)
     upload = Upload(server.raw(None), "/bucket/key")

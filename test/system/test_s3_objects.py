@@ -102,7 +102,8 @@ def test_keys_as_they_are(photos):
     assert photos.records() == {}
 
 
-KEPT = [("Content-Type", "text/x-cat; charset=utf-8"), ("Cache-Control", "no-cache"), ("Content-Disposition", 'attachment; filename="a b"'),
+KEPT = [("Content-Type", "text/x-cat; charset=utf-8"), ("Cache-Control", "no-cache"),
+        ("Content-Disposition", 'attachment; filename="a b"'),
         ("Content-Encoding", "gzip"), ("Content-Language", "de, en"), ("Expires", "Thu, 01 Dec 2030 16:00:00 GMT"),
         ("x-amz-meta-colour", "black"), ("x-amz-meta-empty", ""), ("x-amz-storage-class", "GLACIER_IR")]
 
@@ -154,14 +155,16 @@ def test_what_is_wrong_stores_nothing(photos):
                 ([("x-amz-checksum-crc32", checksum("CRC32", wrong))], UNSIGNED, "BadDigest"),
                 ([("x-amz-checksum-sha256", checksum("SHA256", wrong))], UNSIGNED, "BadDigest"),
                 ([("x-amz-checksum-crc32", "AA==")], UNSIGNED, "InvalidRequest"),
-                ([("x-amz-checksum-crc32", checksum("CRC32", data)), ("x-amz-checksum-sha1", checksum("SHA1", data))], UNSIGNED,
+                ([("x-amz-checksum-crc32", checksum("CRC32", data)), ("x-amz-checksum-sha1", checksum("SHA1", data))],
+                 UNSIGNED,
                  "InvalidRequest"),
                 ([("x-amz-sdk-checksum-algorithm", "MD4")], UNSIGNED, "InvalidRequest"),
                 ([], sha256(wrong), "XAmzContentSHA256Mismatch")]:
             answer = raw.request("PUT", target, data, headers, payload)
             assert said(answer) == (400, expected), (target, headers, payload)
         cut = b"".join(unsigned_chunks([data], [("x-amz-checksum-crc32", checksum("CRC32", wrong))]))
-        headers = raw.head("PUT", target, [("x-amz-decoded-content-length", len(data)), ("x-amz-trailer", "x-amz-checksum-crc32")],
+        headers = raw.head("PUT", target, [("x-amz-decoded-content-length", len(data)),
+                                           ("x-amz-trailer", "x-amz-checksum-crc32")],
                            UNSIGNED_TRAILER).headers
         assert said(http.request(photos.port, "PUT", target, cut, headers)) == (400, "BadDigest")
         assert said(http.request(photos.port, "PUT", target, cut[:-40], headers))[0] == 400
@@ -176,7 +179,8 @@ def test_no_100_before_the_checks(photos):
     raw = photos.raw()
     assert raw.put(CAT, b"old").status == 200
     for target, headers, expected in [
-            (CAT, [("If-None-Match", "*")], (412, "PreconditionFailed")), (CAT, [("If-Match", '"0"')], (412, "PreconditionFailed")),
+            (CAT, [("If-None-Match", "*")], (412, "PreconditionFailed")),
+            (CAT, [("If-Match", '"0"')], (412, "PreconditionFailed")),
             ("/photos/dog", [("If-Match", '"0"')], (404, "NoSuchKey")), ("/absent/dog", [], (404, "NoSuchBucket")),
             ("/photos/" + "x" * 1025, [], (400, "KeyTooLongError")), (CAT, [("Content-MD5", "x")], (400, "InvalidDigest")),
             (CAT, [("x-amz-tagging", "a=b")], (501, "NotImplemented")), (CAT, [], (100, None))]:
@@ -270,7 +274,8 @@ def test_ranges(photos):
     assert raw.put(CAT, data, [("x-amz-checksum-crc32", checksum("CRC32", data))]).status == 200
     assert raw.put("/photos/empty", b"").status == 200
     size = len(data)
-    for text, first, last in [("bytes=0-0", 0, 0), ("bytes=0-", 0, size - 1), ("bytes=5-9", 5, 9), ("bytes=69999-", size - 1, size - 1),
+    for text, first, last in [("bytes=0-0", 0, 0), ("bytes=0-", 0, size - 1), ("bytes=5-9", 5, 9),
+                              ("bytes=69999-", size - 1, size - 1),
                               ("bytes=-1", size - 1, size - 1), ("bytes=-70000", 0, size - 1), ("bytes=-99999", 0, size - 1),
                               ("bytes=100-99999999999999999999999", 100, size - 1), ("Bytes=1-2", 1, 2)]:
         for method in ("GET", "HEAD"):
@@ -284,13 +289,16 @@ def test_ranges(photos):
         assert said(raw.get(CAT, [("Range", text)])) == (416, "InvalidRange"), text
         answer = raw.request("HEAD", CAT, headers=[("Range", text)])
         assert answer.status == 416 and answer.body == b""
-    for text in ("bytes=9-5", "bytes=a-b", "lines=1-2", "bytes=1", "bytes=0-1,5-6", "bytes=", "bytes=-", "bytes= ", "x" * 100):
+        assert answer.header("Content-Range") == f"bytes */{size}"
+    for text in ("bytes=9-5", "bytes=a-b", "lines=1-2", "bytes=1", "bytes=0-1,5-6", "bytes=", "bytes=-", "bytes= ",
+                 "x" * 100):
         answer = raw.get(CAT, [("Range", text)])
         assert answer.status == 200 and answer.body == data, text
     assert said(raw.get("/photos/empty", [("Range", "bytes=0-")])) == (416, "InvalidRange")
     assert said(raw.get("/photos/empty", [("Range", "bytes=-1")])) == (416, "InvalidRange")
     when = raw.get(CAT).header("Last-Modified")
-    for value, status in [(etag(data), 206), (when, 206), ('"0"', 200), ("Thu, 01 Jan 1970 00:00:00 GMT", 200), ("x" * 100, 200)]:
+    for value, status in [(etag(data), 206), (when, 206), ('"0"', 200), ("Thu, 01 Jan 1970 00:00:00 GMT", 200),
+                          ("x" * 100, 200)]:
         assert raw.get(CAT, [("Range", "bytes=1-2"), ("If-Range", value)]).status == status, value
 
 
@@ -309,7 +317,8 @@ def test_part_numbers(photos):
     assert said(raw.get(CAT + "?partNumber=1", [("Range", "bytes=0-1")])) == (400, "InvalidRequest")
     parts = [bytes_of(5 * MEGABYTE, 7), bytes_of(5 * MEGABYTE, 8), b"the end"]
     upload = boto.create_multipart_upload(Bucket="photos", Key="parts")["UploadId"]
-    done = [{"PartNumber": n, "ETag": boto.upload_part(Bucket="photos", Key="parts", UploadId=upload, PartNumber=n, Body=part)["ETag"]}
+    done = [{"PartNumber": n, "ETag": boto.upload_part(Bucket="photos", Key="parts", UploadId=upload, PartNumber=n,
+                                                       Body=part)["ETag"]}
             for n, part in enumerate(parts, 1)]
     boto.complete_multipart_upload(Bucket="photos", Key="parts", UploadId=upload, MultipartUpload={"Parts": done})
     at = 0
@@ -330,11 +339,14 @@ def test_conditions_of_reads(photos):
     yes, no = etag(b"meow"), '"0123"'
     for headers, status in [
             ([("If-Match", yes)], 200), ([("If-Match", md5(b"meow"))], 200), ([("If-Match", f"{no}, {yes}")], 200),
-            ([("If-Match", "*")], 200), ([("If-Match", no)], 412), ([("If-None-Match", yes)], 304), ([("If-None-Match", "*")], 304),
+            ([("If-Match", "*")], 200), ([("If-Match", no)], 412), ([("If-None-Match", yes)], 304),
+            ([("If-None-Match", "*")], 304),
             ([("If-None-Match", f"W/{yes}")], 304), ([("If-None-Match", no)], 200), ([("If-Modified-Since", when)], 304),
-            ([("If-Modified-Since", after)], 304), ([("If-Modified-Since", before)], 200), ([("If-Unmodified-Since", when)], 200),
+            ([("If-Modified-Since", after)], 304), ([("If-Modified-Since", before)], 200),
+            ([("If-Unmodified-Since", when)], 200),
             ([("If-Unmodified-Since", before)], 412), ([("If-Unmodified-Since", "nonsense")], 200),
-            ([("If-Match", yes), ("If-Unmodified-Since", before)], 200), ([("If-None-Match", no), ("If-Modified-Since", after)], 200),
+            ([("If-Match", yes), ("If-Unmodified-Since", before)], 200),
+            ([("If-None-Match", no), ("If-Modified-Since", after)], 200),
             ([("If-Match", no), ("If-None-Match", yes)], 412)]:
         for method in ("GET", "HEAD"):
             answer = raw.request(method, CAT, headers=headers)
@@ -367,7 +379,8 @@ def test_checksums(photos, kind):
     raw = photos.raw()
     header, value = f"x-amz-checksum-{kind.lower()}", checksum(kind, b"meow")
     enabled = [("x-amz-checksum-mode", "ENABLED")]
-    for how in ([(header, value)], [("x-amz-sdk-checksum-algorithm", kind)], [(header, value), ("x-amz-sdk-checksum-algorithm", kind)]):
+    for how in ([(header, value)], [("x-amz-sdk-checksum-algorithm", kind)],
+                [(header, value), ("x-amz-sdk-checksum-algorithm", kind)]):
         answer = raw.put(CAT, b"meow", how)
         assert answer.status == 200 and answer.header(header) == value, (how, answer)
         for method in ("GET", "HEAD"):
@@ -396,7 +409,8 @@ def test_attributes(photos):
     for wanted in ("", "Nothing", "ETag,"):
         assert said(ask(wanted)) == (400, "InvalidArgument"), wanted
     assert said(raw.get(CAT + "?attributes")) == (400, "InvalidArgument")
-    assert said(ask("ETag", "/photos/dog")) == (404, "NoSuchKey") and said(ask("ETag", "/absent/dog")) == (404, "NoSuchBucket")
+    assert said(ask("ETag", "/photos/dog")) == (404, "NoSuchKey") and said(ask("ETag", "/absent/dog")) == (404,
+                                                                                                           "NoSuchBucket")
     assert said(ask("ObjectParts", more=[("x-amz-max-parts", "x")])) == (400, "InvalidArgument")
 
 
@@ -580,7 +594,8 @@ def test_protected(make_s3):
 def test_both_apis_see_the_same_values(open_server):
     raw, master = open_server.raw(None), open_server.master
     assert master.put("/photos/native", b"native").status == 201
-    assert raw.get("/photos/native").body == b"native" and raw.request("HEAD", "/photos/native").header("ETag") == etag(b"native")
+    assert raw.get("/photos/native").body == b"native" and raw.request("HEAD",
+                                                                       "/photos/native").header("ETag") == etag(b"native")
     assert raw.put("/photos/s3", b"s3", [("Content-Type", "text/plain")]).status == 200
     answer = master.get("/photos/s3")
     assert answer.header("Content-Md5") == md5(b"s3") and fetch(answer.header("Location")) == b"s3"
@@ -623,7 +638,8 @@ def test_redirects(make_s3, when):
 
 def test_what_comes_with_an_error(photos):
     raw = photos.raw()
-    for target, status in [("/photos/dog", 404), ("/absent/dog", 404), ("/photos/" + "x" * 1025, 400), ("/photos?uploads", 501)]:
+    for target, status in [("/photos/dog", 404), ("/absent/dog", 404), ("/photos/" + "x" * 1025, 400),
+                           ("/photos?uploads", 501)]:
         answer = raw.request("HEAD", target)
         assert answer.status == status, answer
         assert answer.body == b"" and answer.header("x-amz-request-id") and answer.header("Content-Type") is None
@@ -631,4 +647,5 @@ def test_what_comes_with_an_error(photos):
         for _ in range(3):
             head = raw.head("HEAD", "/photos/dog").headers
             assert connection.request("HEAD", "/photos/dog", headers=head).status == 404
-            assert said(connection.request("GET", "/photos/dog", headers=raw.head("GET", "/photos/dog").headers)) == (404, "NoSuchKey")
+            head = raw.head("GET", "/photos/dog").headers
+            assert said(connection.request("GET", "/photos/dog", headers=head)) == (404, "NoSuchKey")

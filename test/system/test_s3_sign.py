@@ -1,9 +1,12 @@
 """Who may do what under -keys: what is not signed, wrongly signed or not allowed is refused with the right code, and
 leaves nothing behind, neither in the index nor on a volume."""
 import base64
+import hashlib
+import hmac
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -168,6 +171,45 @@ def test_presigned(photos):
     assert (answer.status, answer.body) == (200, BEFORE)
 
 
+def test_an_encoded_name_makes_no_other_request(photos):
+    """%75ploadId is signed as uploadId is, and would be taken for none: a URL for a part must not write the object."""
+    raw = photos.raw()
+    upload = texts(raw.request("POST", OLD + "?uploads", b""), "UploadId")[0]
+    query = f"partNumber=1&uploadId={upload}"
+    before = photos.state()
+    for method, sent, body in (("PUT", query, b"new"), ("DELETE", "uploadId=" + upload, None), ("GET", "uploadId=" + upload, None),
+                               ("GET", "response-content-type=text/plain", None), ("GET", "versionId=none", None)):
+        name = sent.rpartition("&")[2].partition("=")[0]
+        for encoded in (f"%{ord(name[0]):02x}{name[1:]}", name[:-1] + f"%{ord(name[-1]):02X}"):
+            altered = lambda text: text.replace(name + "=", encoded + "=")  # noqa: E731
+            for target, headers in ((altered(raw.signer.presign(method, OLD + "?" + sent)), [("Host", "test")]),
+                                    (OLD + "?" + altered(sent), raw.head(method, OLD + "?" + sent).headers)):
+                answer = send(photos, method, target, body, headers)
+                assert (answer.status, code(answer)) == (400, "InvalidArgument"), (target, answer)
+    native = send(photos, "GET", "/photos/?%6cist", None, raw.head("GET", "/photos/?list").headers)
+    assert (native.status, code(native)) == (400, "InvalidArgument"), native
+    assert photos.state() == before
+    answer = raw.get(OLD + "?x-a%5Bb%5D=1")  # what has to be encoded may be
+    assert (answer.status, answer.body) == (200, BEFORE)
+
+
+def sign_v2(method, path, query, until):
+    """A presigned URL of version 2; query: what is appended, signed or not."""
+    text = f"{method}\n\n\n{until}\n{path}"
+    signature = base64.b64encode(hmac.new(ADMIN.secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
+    return f"{path}?{query}AWSAccessKeyId={ADMIN.access}&Expires={until}&Signature={tools.quote(signature)}"
+
+
+def test_version_2_signs_nothing_native(photos):
+    """Of a query it covers what S3 had at its time: ?list could be put before any URL for reading one object."""
+    until = int(time.time()) + 60
+    answer = send(photos, "GET", sign_v2("GET", OLD, "", until), None, [("Host", "test")])
+    assert (answer.status, answer.body) == (200, BEFORE)
+    for query in ("list&", "unlinked&", "writing&"):
+        answer = send(photos, "GET", sign_v2("GET", OLD, query, until), None, [("Host", "test")])
+        assert answer.status == 403 and answer.body.startswith(b"AccessDenied: "), (query, answer)
+
+
 # --- the body
 
 
@@ -186,7 +228,7 @@ def streaming(server, target, frames=lambda frames: frames, pieces=PIECES, trail
 def altered(number, at=-10):
     def frames(frames):
         frame = bytearray(frames[number])
-        frame[at] ^= 1
+        frame[at] = ord("1") if frame[at] == ord("0") else ord("0")  # a digit, where it was one
         return frames[:number] + [bytes(frame)] + frames[number + 1:]
     return frames
 

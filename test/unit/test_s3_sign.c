@@ -214,6 +214,11 @@ static const struct {
     {PRESIGNED, "X-Amz-Signature=ae", "X-Amz-Signature=af", S3_SIGNATURE_DOES_NOT_MATCH},
     {PRESIGNED, "X-Amz-Signature=ae", "X-Amz-Signature=%61e", S3_OK},
     {PRESIGNED, " HTTP", "&a=b HTTP", S3_SIGNATURE_DOES_NOT_MATCH},
+    {PRESIGNED, " HTTP", "&%5Ba%5d=b HTTP", S3_SIGNATURE_DOES_NOT_MATCH},
+    {PRESIGNED, " HTTP", "&%61=b HTTP", S3_INVALID_ARGUMENT}, /* signed as "a" is */
+    {PRESIGNED, " HTTP", "&a%2Db HTTP", S3_INVALID_ARGUMENT},
+    {PRESIGNED, " HTTP", "&ab%2d=1 HTTP", S3_INVALID_ARGUMENT},
+    {PRESIGNED, "X-Amz-Date", "X-Amz-%44ate", S3_INVALID_ARGUMENT},
     {PRESIGNED, " HTTP", "&X-Amz-Signature= HTTP", BAD_QUERY},
     {PRESIGNED, "Host:", "x-amz-meta-a: 1\nHost:", S3_ACCESS_DENIED},
     {PRESIGNED, "Host: e", "Host: f", S3_SIGNATURE_DOES_NOT_MATCH},
