@@ -78,6 +78,7 @@ enum mkv_field {
     MKV_FIELD_CHECKSUMS = 10,          /* which x-amz-checksum-*, of what, and its bytes */
     MKV_FIELD_PART_SIZES = 11,         /* the parts of a multipart upload, in order */
     MKV_FIELD_UPLOAD_CHECKSUM = 12,    /* of an upload: which checksum its object will get */
+    MKV_FIELD_UPLOAD_ID = 13,          /* of the multipart upload that made it     */
     MKV_FIELD_END
 };
 #define MKV_RECORD_FIELDS_MAX (1024 * 1024) /* all together: 10,000 parts with a checksum each */

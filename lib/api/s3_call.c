@@ -96,7 +96,13 @@ void s3_error_xml(struct s3_xml *x, const struct s3_call *c, enum s3_error err, 
 
 void s3_reply_error(struct s3_call *c, enum s3_error err, const char *why)
 {
-    struct mkv_header h[3];
+    s3_reply_error_with(c, err, why, NULL);
+}
+
+void s3_reply_error_with(struct s3_call *c, enum s3_error err, const char *why,
+                         const struct mkv_header *more)
+{
+    struct mkv_header h[4];
     struct s3_xml x;
     size_t n = 0, len;
     char *body;
@@ -111,6 +117,7 @@ void s3_reply_error(struct s3_call *c, enum s3_error err, const char *why)
     h[n++] = (struct mkv_header){MKV_SLICE("x-amz-request-id"), {c->id, S3_REQUEST_ID_LEN}};
     if (body)
         h[n++] = (struct mkv_header){MKV_SLICE("Content-Type"), MKV_SLICE("application/xml")};
+    if (more) h[n++] = *more;
     if (s3_error_http(err) == 503)
         h[n++] = (struct mkv_header){MKV_SLICE("Retry-After"), MKV_SLICE("1")};
     reply(c, s3_error_http(err), h, n, mkv_slice(body, len));

@@ -48,6 +48,9 @@ void s3_reply_head(struct s3_call *c, int status, const struct s3_head *h); /* n
 void s3_reply_xml(struct s3_call *c, int status, const struct s3_head *h, struct s3_xml *x);
 /* The error's status and XML; why NULL: its own message. */
 void s3_reply_error(struct s3_call *c, enum s3_error err, const char *why);
+/* With one more header. */
+void s3_reply_error_with(struct s3_call *c, enum s3_error err, const char *why,
+                         const struct mkv_header *more);
 /* What a failure of the store is in S3's words. */
 enum s3_error s3_error_of(enum mkv_err err);
 const char *s3_failure_text(enum mkv_err err); /* NULL: the error's own message says it */

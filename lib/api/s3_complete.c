@@ -7,6 +7,7 @@
 #include "api/s3_handlers.h"
 #include "api/s3_slow.h"
 #include "api/s3_wait.h"
+#include "api/s3_write.h"
 #include "mkv/log.h"
 
 #include <event2/event.h>
@@ -36,12 +37,16 @@ struct completion {
     struct event turn;        /* the next slice, or the next look      */
     struct s3_wait wait;      /* for the key                           */
     struct s3_slow slow;
-    enum s3_error err;        /* the first failure; S3_OK until then   */
-    const char *why;
+    struct s3_write write;
     bool gone;                /* nobody waits any more                 */
 };
 
 static void complete_go(struct s3_call *c, enum complete_step next);
+
+static struct mkv_slice id_of(const struct completion *m)
+{
+    return mkv_slice((const char *)m->upload.id, MKV_UPLOAD_ID_LEN);
+}
 
 static void clear_completion(struct s3_call *c)
 {
@@ -119,19 +124,10 @@ static void fail_store(struct s3_call *c, enum mkv_err err)
 {
     struct completion *m = c->state;
 
-    if (m->err)
-        fail(c, m->err, m->why);
+    if (m->write.err)
+        fail(c, m->write.err, m->write.why);
     else
         fail(c, s3_error_of(err), s3_error_of(err) == S3_INTERNAL_ERROR ? mkv_strerror(err) : NULL);
-}
-
-static enum mkv_err refuse(struct completion *m, enum s3_error err, const char *why)
-{
-    if (!m->err) {
-        m->err = err;
-        m->why = why;
-    }
-    return MKV_ECLIENT; /* which nobody is told: m->err is */
 }
 
 /* ---- forget -------------------------------------------------------------------------------- */
@@ -177,7 +173,8 @@ static void on_fed(enum mkv_err err, void *arg)
     struct completion *m = ((struct s3_call *)arg)->state;
 
     if (err)
-        mkv_put_refuse(m->put, refuse(m, s3_error_of(err), "A part can not be read."));
+        mkv_put_refuse(m->put,
+                       s3_write_refuse(&m->write, s3_error_of(err), "A part can not be read."));
     else
         mkv_put_end(m->put);
 }
@@ -194,7 +191,7 @@ static void enter_stream(struct s3_call *c)
     enum mkv_err err = s3_feed_start(&m->feed, mkv_store_spool(c->api->store), m->upload.id,
                                      &m->plan, &events, c);
 
-    if (err) mkv_put_refuse(m->put, refuse(m, s3_error_of(err), NULL));
+    if (err) mkv_put_refuse(m->put, s3_write_refuse(&m->write, s3_error_of(err), NULL));
 }
 
 static void on_drained(void *arg)
@@ -208,13 +205,8 @@ static enum mkv_err on_allow(const struct mkv_record *old, void *arg)
 {
     struct s3_call *c = arg;
     struct completion *m = c->state;
-    struct s3_described object;
-    enum s3_error err;
 
-    if (!m->request.conditional) return MKV_OK;
-    if (old) s3_describe(&object, old, c->object);
-    err = s3_conditions_write(&m->request.conditions, old ? &object.is : NULL);
-    return err ? refuse(m, err, NULL) : MKV_OK;
+    return s3_write_allow(&m->write, c, old);
 }
 
 /* The bucket may have gone while the parts were on their way. */
@@ -230,8 +222,11 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
     struct completion *m = c->state;
     enum s3_error err = check_bucket(c);
 
-    if (err) return refuse(m, err, NULL);
-    return s3_plan_fields(&m->plan, m->request.etag, stored);
+    enum mkv_err failed;
+
+    if (err) return s3_write_refuse(&m->write, err, NULL);
+    failed = mkv_record_set_field(stored, MKV_FIELD_UPLOAD_ID, id_of(m));
+    return failed ? failed : s3_plan_fields(&m->plan, m->request.etag, stored);
 }
 
 static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *arg)
@@ -270,7 +265,7 @@ static void start(void *arg)
 
     if (!err) return;
     m->put = NULL;
-    if (err == MKV_EBUSY && m->request.conditional)
+    if (err == MKV_EBUSY && m->write.conditional)
         fail(c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
     else if (err != MKV_EBUSY || !s3_wait(&m->wait, c->api, start, c))
         fail_store(c, err);
@@ -286,25 +281,28 @@ static void enter_start(struct s3_call *c)
 
 /* ---- look ---------------------------------------------------------------------------------- */
 
-/* The same Complete again: the upload is gone, and the object is what it made. */
-static void look_at_object(struct s3_call *c)
+static bool field_is(const struct mkv_record *rec, enum mkv_field field, struct mkv_slice wanted)
+{
+    struct mkv_slice value;
+
+    return mkv_record_field(rec, field, &value) && mkv_slice_eq(value, wanted);
+}
+
+/* The same Complete again: the object is what this upload made.  *sum: its
+ * checksum. */
+static bool is_made(struct s3_call *c, struct s3_checksum_value *sum)
 {
     struct completion *m = c->state;
-    struct s3_checksum_value sum;
-    struct mkv_slice etag;
     struct mkv_record rec;
-    bool same;
+    bool made;
 
     mkv_record_init(&rec);
-    same = !mkv_index_get(mkv_store_index(c->api->store), c->object, &rec, NULL, NULL) &&
-           rec.state == MKV_LIVE && mkv_record_field(&rec, MKV_FIELD_MULTIPART_ETAG, &etag) &&
-           mkv_slice_eq(etag, mkv_slice_of(m->request.etag));
-    s3_meta_checksum(&rec, &sum);
+    made = !mkv_index_get(mkv_store_index(c->api->store), c->object, &rec, NULL, NULL) &&
+           rec.state == MKV_LIVE && field_is(&rec, MKV_FIELD_UPLOAD_ID, id_of(m)) &&
+           field_is(&rec, MKV_FIELD_MULTIPART_ETAG, mkv_slice_of(m->request.etag));
+    s3_meta_checksum(&rec, sum);
     mkv_record_clear(&rec);
-    if (same)
-        succeed(c, &sum);
-    else
-        fail(c, S3_NO_SUCH_UPLOAD, NULL);
+    return made;
 }
 
 static enum s3_error look_up(struct s3_call *c, const struct s3_body_part *named)
@@ -339,10 +337,10 @@ static void look(struct s3_call *c)
     }
     if (!err) {
         s3_plan_end(&m->plan);
-        err = s3_complete_check(&m->request, &m->plan, &m->why);
+        err = s3_complete_check(&m->request, &m->plan, &m->write.why);
     }
     if (err) {
-        fail(c, err, m->why);
+        fail(c, err, m->write.why);
         return;
     }
     s3_complete_request_read(&m->request);
@@ -365,11 +363,21 @@ static void drop(void *arg)
 static void enter_look(struct s3_call *c)
 {
     struct completion *m = c->state;
+    struct s3_checksum_value sum;
     enum s3_error err = check_bucket(c);
+    bool made = !err && is_made(c, &sum);
 
     if (!err) err = s3_upload_get(c, m->upload.id, &m->upload);
-    if (err == S3_NO_SUCH_UPLOAD) {
-        look_at_object(c);
+    if (made && err == S3_NO_SUCH_UPLOAD) {
+        succeed(c, &sum);
+        return;
+    }
+    if (!err && made) {
+        /* The master was stopped between the object's commit and the upload's. */
+        m->plan.sum = sum;
+        s3_ending_begin(&m->ending, c->api->s3, m->upload.id, drop, c);
+        m->is_ending = true;
+        complete_go(c, COMPLETE_FORGET);
         return;
     }
     if (!err) err = s3_plan_open(&m->plan, m->request.named.n, s3_upload_sum(&m->upload.what));
@@ -483,6 +491,7 @@ void s3_complete_upload(struct s3_call *c)
         s3_reply_error(c, err, why);
         return;
     }
+    s3_write_take(&m->write, &m->request.conditions);
     c->r->events = &events;
     c->r->transport->read_body(c->r, true);
 }

@@ -33,8 +33,6 @@ static enum s3_error keep_headers(struct s3_complete_request *q, const struct s3
     q->type = keep(&at, type);
     q->host = keep(&at, host);
     q->path = keep(&at, c->r->path);
-    q->conditional = q->conditions.if_match.data || q->conditions.if_none_match.data ||
-                     q->conditions.if_unmodified_since.data;
     return S3_OK;
 }
 

@@ -15,7 +15,6 @@ struct s3_complete_request {
     struct s3_body_result named;      /* borrowed: lives as long as body */
     char etag[S3_ETAG_MAX];           /* of the object, as the named parts make it */
     struct s3_conditions conditions;  /* into text */
-    bool conditional;
     char *text;                       /* owned */
     struct s3_checksum_value sum;     /* x-amz-checksum-*: the object's; kind NONE: not sent */
     struct mkv_slice type;            /* x-amz-checksum-type; into text */

@@ -6,13 +6,12 @@
 #include "api/s3_slow.h"
 #include "api/s3_source.h"
 #include "api/s3_wait.h"
+#include "api/s3_write.h"
 
 #include <stdlib.h>
 
 struct copy {
     struct s3_source source;
-    struct s3_conditions conditions; /* of the target; valid until the handler returns */
-    bool conditional;
     struct mkv_record fields;        /* what the target gets */
     struct s3_sum sum;               /* kind NONE: none is to be taken */
     struct mkv_read *read;           /* owned until it calls back */
@@ -20,8 +19,7 @@ struct copy {
     struct mkv_describe *describe;   /* likewise */
     struct s3_wait wait;
     struct s3_slow slow;             /* the answer, where it takes long */
-    enum s3_error err;               /* the first failure; S3_OK until then */
-    const char *why;
+    struct s3_write write;
 };
 
 static void clear_copy(struct s3_call *c)
@@ -57,19 +55,10 @@ static void reply_failed(struct s3_call *c, enum mkv_err err)
 {
     struct copy *p = c->state;
 
-    if (p->err)
-        s3_slow_error(&p->slow, c, p->err, p->why);
+    if (p->write.err)
+        s3_slow_error(&p->slow, c, p->write.err, p->write.why);
     else
         s3_slow_failure(&p->slow, c, err);
-}
-
-static enum mkv_err refuse(struct copy *p, enum s3_error err, const char *why)
-{
-    if (!p->err) {
-        p->err = err;
-        p->why = why;
-    }
-    return MKV_ECLIENT;
 }
 
 /* ---- onto itself ------------------------------------------------------------------------ */
@@ -90,7 +79,7 @@ static void on_described(enum mkv_err err, void *arg)
 static enum s3_error keep_of_bytes(struct copy *p)
 {
     static const unsigned types[] = {MKV_FIELD_MULTIPART_ETAG, MKV_FIELD_CHECKSUMS,
-                                     MKV_FIELD_PART_SIZES};
+                                     MKV_FIELD_PART_SIZES, MKV_FIELD_UPLOAD_ID};
     struct mkv_slice value;
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
@@ -159,7 +148,7 @@ static void on_read(enum mkv_err err, void *arg)
     p->read = NULL;
     if (!p->put) return; /* it has failed, and the client has heard */
     if (err)
-        mkv_put_refuse(p->put, refuse(p, s3_error_of(err), mkv_strerror(err)));
+        mkv_put_refuse(p->put, s3_write_refuse(&p->write, s3_error_of(err), mkv_strerror(err)));
     else
         mkv_put_end(p->put);
 }
@@ -174,7 +163,8 @@ static void on_ready(void *arg)
         .key = p->source.object, .record = &p->source.rec, .length = UINT64_MAX};
     enum mkv_err err = mkv_store_read(&p->read, c->api->store, &opt, &events, c);
 
-    if (err) mkv_put_refuse(p->put, refuse(p, s3_error_of(err), mkv_strerror(err)));
+    if (err)
+        mkv_put_refuse(p->put, s3_write_refuse(&p->write, s3_error_of(err), mkv_strerror(err)));
 }
 
 static void on_drained(void *arg)
@@ -185,22 +175,12 @@ static void on_drained(void *arg)
     if (p->read) mkv_read_pause(p->read, false);
 }
 
-static enum s3_error check_conditions(const struct s3_call *c, const struct mkv_record *old)
-{
-    const struct copy *p = c->state;
-    struct s3_described object;
-
-    if (!p->conditional) return S3_OK;
-    if (old) s3_describe(&object, old, c->object);
-    return s3_conditions_write(&p->conditions, old ? &object.is : NULL);
-}
-
 static enum mkv_err on_allow(const struct mkv_record *old, void *arg)
 {
     struct s3_call *c = arg;
-    enum s3_error err = check_conditions(c, old);
+    struct copy *p = c->state;
 
-    return err ? refuse(c->state, err, NULL) : MKV_OK;
+    return s3_write_allow(&p->write, c, old);
 }
 
 /* The bytes that came must be those that the index knows. */
@@ -214,9 +194,10 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
 
     if ((source->has_md5 && memcmp(stored->md5, source->md5, MKV_MD5_LEN) != 0) ||
         (source->size >= 0 && stored->size != source->size))
-        return refuse(p, S3_INTERNAL_ERROR, "A replica of the source is damaged.");
+        return s3_write_refuse(&p->write, S3_INTERNAL_ERROR,
+                               "A replica of the source is damaged.");
     err = s3_bucket_for_write(c->api, c->bucket);
-    if (err) return refuse(p, err, NULL);
+    if (err) return s3_write_refuse(&p->write, err, NULL);
     if (!p->sum.kind) return MKV_OK;
     s3_sum_final(&p->sum, &sum);
     return s3_meta_set_checksum(stored, &sum);
@@ -255,7 +236,7 @@ static void start_put(void *arg)
 
     if (!err) return;
     p->put = NULL;
-    if (err == MKV_EBUSY && p->conditional)
+    if (err == MKV_EBUSY && p->write.conditional)
         s3_slow_error(&p->slow, c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
     else if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, start_put, c))
         reply_failed(c, err);
@@ -333,7 +314,6 @@ static enum s3_error choose_way(struct s3_call *c, bool replace, enum s3_checksu
 {
     struct copy *p = c->state;
     bool same = mkv_slice_eq(p->source.object, c->object);
-    enum s3_error err;
 
     if (same && !replace && !wanted && !s3_header(c, "x-amz-storage-class").data) {
         *why = "An object can only be copied onto itself with other metadata: "
@@ -342,8 +322,7 @@ static enum s3_error choose_way(struct s3_call *c, bool replace, enum s3_checksu
     }
     *onto_itself = same && !wanted; /* for another checksum its bytes have to be read */
     if (!*onto_itself) return choose_sum(p, wanted);
-    err = check_conditions(c, &p->source.rec);
-    return err ? err : keep_of_bytes(p);
+    return s3_write_allow(&p->write, c, &p->source.rec) ? p->write.err : keep_of_bytes(p);
 }
 
 static enum s3_error prepare(struct s3_call *c, bool *onto_itself, const char **why)
@@ -354,13 +333,11 @@ static enum s3_error prepare(struct s3_call *c, bool *onto_itself, const char **
     enum s3_error err = read_directive(c, &replace, why);
 
     if (!err) err = read_algorithm(c, &wanted, why);
-    if (!err && !s3_conditions_find(c->r->headers, c->r->nheaders, false, &p->conditions))
-        err = S3_INVALID_REQUEST;
+    if (!err) err = s3_write_conditions(&p->write, c->r->headers, c->r->nheaders);
     if (!err) err = s3_source_find(&p->source, c, why);
     if (!err) err = s3_bucket_may_write(c->api, c->bucket);
     if (!err) err = choose_fields(c, replace, why);
     if (err) return err;
-    p->conditional = p->conditions.if_match.data || p->conditions.if_none_match.data;
     return choose_way(c, replace, wanted, onto_itself, why);
 }
 

@@ -228,6 +228,17 @@ static enum s3_error choose(struct s3_call *c)
     return S3_OK;
 }
 
+/* As RFC 9110 wants it: with the size, so that the client can ask for less. */
+static void reply_bad_range(struct s3_call *c)
+{
+    const struct get *g = c->state;
+    char text[48];
+    int n = snprintf(text, sizeof(text), "bytes */%lld", (long long)g->rec.size);
+    const struct mkv_header size = {MKV_SLICE("Content-Range"), {text, (size_t)n}};
+
+    s3_reply_error_with(c, S3_INVALID_RANGE, NULL, &size);
+}
+
 /* The size is known, or else has to be asked for first. */
 static void start_read(struct s3_call *c)
 {
@@ -238,6 +249,10 @@ static void start_read(struct s3_call *c)
     enum s3_error bad = g->rec.size < 0 ? S3_OK : choose(c);
     enum mkv_err err;
 
+    if (bad == S3_INVALID_RANGE) {
+        reply_bad_range(c);
+        return;
+    }
     if (bad) {
         s3_reply_error(c, bad, NULL);
         return;

@@ -8,6 +8,7 @@
 #include "api/s3_server.h"
 #include "api/s3_text.h"
 #include "api/s3_wait.h"
+#include "api/s3_write.h"
 #include "mkv/uri.h"
 
 #include <event2/buffer.h>
@@ -34,8 +35,7 @@ struct post {
     struct s3_wait wait;
     struct evbuffer *held;   /* owned: bytes behind the fields            */
     int success;             /* the status of success                     */
-    enum s3_error err;
-    const char *why;
+    struct s3_write write;
 };
 
 static void go_on(struct s3_call *c);
@@ -50,15 +50,6 @@ static void clear_post(struct s3_call *c)
     mkv_record_clear(&p->fields);
     if (p->held) evbuffer_free(p->held);
     free(p);
-}
-
-static enum mkv_err refuse(struct post *p, enum s3_error err, const char *why)
-{
-    if (!p->err) {
-        p->err = err;
-        p->why = why;
-    }
-    return MKV_ECLIENT;
 }
 
 /* ---- the answer -------------------------------------------------------------------------- */
@@ -147,7 +138,7 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
     struct post *p = c->state;
     enum s3_error err = s3_bucket_for_write(c->api, c->bucket);
 
-    if (err) return refuse(p, err, NULL);
+    if (err) return s3_write_refuse(&p->write, err, NULL);
     return p->is.kind ? s3_meta_set_checksum(stored, &p->is) : MKV_OK;
 }
 
@@ -157,8 +148,8 @@ static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *a
     struct post *p = c->state;
 
     p->put = NULL;
-    if (p->err)
-        s3_reply_error(c, p->err, p->why);
+    if (p->write.err)
+        s3_reply_error(c, p->write.err, p->write.why);
     else if (err)
         s3_reply_failure(c, err);
     else
@@ -303,7 +294,7 @@ static void body_is_bad(struct s3_call *c, enum s3_error err, const char *why)
         return;
     }
     p->step = POST_REFUSED;
-    mkv_put_refuse(p->put, refuse(p, err, why));
+    mkv_put_refuse(p->put, s3_write_refuse(&p->write, err, why));
     c->r->transport->read_body(c->r, false);
 }
 

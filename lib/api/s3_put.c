@@ -1,23 +1,20 @@
 /* PutObject: the body goes through its checks to the store, and its pace back. */
 #include "api/s3_bucket.h"
-#include "api/s3_conditions.h"
 #include "api/s3_handlers.h"
 #include "api/s3_input.h"
 #include "api/s3_meta.h"
 #include "api/s3_server.h"
 #include "api/s3_wait.h"
+#include "api/s3_write.h"
 
 #include <stdlib.h>
 
 struct put {
     struct s3_input input;
-    struct s3_conditions conditions; /* valid until the handler returns */
-    bool conditional;
     struct mkv_record fields;
     struct mkv_put *store;           /* owned until it calls back; NULL: not yet */
     struct s3_wait wait;             /* for the key, while another request writes it */
-    enum s3_error err;               /* the first failure; S3_OK until then */
-    const char *why;
+    struct s3_write write;
 };
 
 static void clear_put(struct s3_call *c)
@@ -32,26 +29,12 @@ static void clear_put(struct s3_call *c)
 
 /* ---- the store's questions and its answer ------------------------------------------ */
 
-static enum mkv_err refuse(struct put *p, enum s3_error err, const char *why)
-{
-    if (!p->err) {
-        p->err = err;
-        p->why = why;
-    }
-    return MKV_ECLIENT; /* which nobody is told: p->err is */
-}
-
 static enum mkv_err on_allow(const struct mkv_record *old, void *arg)
 {
     struct s3_call *c = arg;
     struct put *p = c->state;
-    struct s3_described object;
-    enum s3_error err;
 
-    if (!p->conditional) return MKV_OK;
-    if (old) s3_describe(&object, old, c->object);
-    err = s3_conditions_write(&p->conditions, old ? &object.is : NULL);
-    return err ? refuse(p, err, NULL) : MKV_OK;
+    return s3_write_allow(&p->write, c, old);
 }
 
 static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
@@ -63,7 +46,7 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
     if (p->input.check_md5 && memcmp(stored->md5, p->input.md5_want, MKV_MD5_LEN) != 0)
         err = S3_BAD_DIGEST;
     if (!err) err = s3_bucket_for_write(c->api, c->bucket);
-    if (err) return refuse(p, err, NULL);
+    if (err) return s3_write_refuse(&p->write, err, NULL);
     return p->input.sum_is.kind ? s3_meta_set_checksum(stored, &p->input.sum_is) : MKV_OK;
 }
 
@@ -82,8 +65,8 @@ static void on_stored(enum mkv_err err, const struct mkv_record *stored, void *a
     struct s3_head h;
 
     p->store = NULL;
-    if (p->err) {
-        s3_reply_error(c, p->err, p->why);
+    if (p->write.err) {
+        s3_reply_error(c, p->write.err, p->write.why);
         return;
     }
     if (err) {
@@ -111,7 +94,7 @@ static void body_is_bad(struct s3_call *c, enum s3_error err, const char *why)
 {
     struct put *p = c->state;
 
-    mkv_put_refuse(p->store, refuse(p, err, why));
+    mkv_put_refuse(p->store, s3_write_refuse(&p->write, err, why));
     c->r->transport->read_body(c->r, false);
 }
 
@@ -119,7 +102,7 @@ static void on_body(struct mkv_request *r, struct mkv_bytes piece)
 {
     struct s3_call *c = r->state;
     struct put *p = c->state;
-    enum s3_error err = p->err ? S3_OK : s3_input_add(&p->input, piece, sink, p);
+    enum s3_error err = p->write.err ? S3_OK : s3_input_add(&p->input, piece, sink, p);
 
     if (err)
         body_is_bad(c, err, p->input.why);
@@ -131,7 +114,7 @@ static void on_body_end(struct mkv_request *r)
 {
     struct s3_call *c = r->state;
     struct put *p = c->state;
-    enum s3_error err = p->err ? S3_OK : s3_input_end(&p->input, r->trailers, r->ntrailers);
+    enum s3_error err = p->write.err ? S3_OK : s3_input_end(&p->input, r->trailers, r->ntrailers);
 
     if (err)
         body_is_bad(c, err, p->input.why);
@@ -171,23 +154,12 @@ static void start(void *arg)
 
     if (!err) return;
     p->store = NULL;
-    if (p->err)
-        s3_reply_error(c, p->err, p->why);
-    else if (err == MKV_EBUSY && p->conditional)
+    if (p->write.err)
+        s3_reply_error(c, p->write.err, p->write.why);
+    else if (err == MKV_EBUSY && p->write.conditional)
         s3_reply_error(c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
     else if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, start, c))
         s3_reply_failure(c, err);
-}
-
-/* A conditional write does not wait for a busy key, so that what it compares is
- * still there. */
-static enum s3_error read_conditions(struct s3_call *c, struct put *p)
-{
-    if (!s3_conditions_find(c->r->headers, c->r->nheaders, false, &p->conditions))
-        return S3_INVALID_REQUEST;
-    p->conditional = p->conditions.if_match.data || p->conditions.if_none_match.data ||
-                     p->conditions.if_unmodified_since.data;
-    return S3_OK;
 }
 
 void s3_put_object(struct s3_call *c)
@@ -208,7 +180,7 @@ void s3_put_object(struct s3_call *c)
     err = s3_input_init(&p->input, c->r, &c->signature, c->checked, S3_INPUT_MD5_ELSEWHERE);
     if (err) why = p->input.why;
     if (!err && !c->r->has_body && p->input.length < 0) err = S3_MISSING_CONTENT_LENGTH;
-    if (!err) err = read_conditions(c, p);
+    if (!err) err = s3_write_conditions(&p->write, c->r->headers, c->r->nheaders);
     if (!err) err = s3_meta_of_headers(c->r->headers, c->r->nheaders, &p->fields, &why);
     if (!err) err = s3_bucket_may_write(c->api, c->bucket);
     if (err) {

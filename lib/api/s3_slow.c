@@ -15,13 +15,15 @@ static void wait_for(struct s3_slow *s, unsigned ms)
     event_add(&s->tick, &time);
 }
 
-static void send_text(struct s3_call *c, struct mkv_slice bytes)
+/* False where there is no memory for it. */
+static bool send_text(struct s3_call *c, struct mkv_slice bytes)
 {
     struct evbuffer *out = evbuffer_new();
+    bool ok = out && evbuffer_add(out, bytes.data, bytes.len) == 0;
 
-    if (out && !evbuffer_add(out, bytes.data, bytes.len))
-        c->r->transport->body(c->r, out);
+    if (ok) c->r->transport->body(c->r, out);
     if (out) evbuffer_free(out);
+    return ok;
 }
 
 /* Nothing may stand before the declaration: so it comes first, then white space. */
@@ -35,7 +37,7 @@ static void begin(struct s3_slow *s)
 
     s->begun = true;
     c->r->transport->head(c->r, 200, h, 2, MKV_LENGTH_UNKNOWN);
-    send_text(c, mkv_slice(declaration, sizeof(declaration) - 1));
+    s->broken = !send_text(c, mkv_slice(declaration, sizeof(declaration) - 1));
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -47,7 +49,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     if (!s->begun)
         begin(s);
     else
-        send_text(s->c, MKV_SLICE(" "));
+        (void)!send_text(s->c, MKV_SLICE(" ")); /* one more or less */
     wait_for(s, S3_SLOW_EACH_MS);
 }
 
@@ -83,12 +85,10 @@ static void finish(struct s3_slow *s, struct s3_call *c, struct s3_xml *x)
     char *body = s3_xml_take(x, &len);
 
     s3_slow_stop(s);
-    if (body) {
-        send_text(c, mkv_slice(body, len));
+    if (body && !s->broken && send_text(c, mkv_slice(body, len)))
         c->r->transport->end(c->r);
-    } else {
+    else
         c->r->transport->abort(c->r, "there was no memory for the answer");
-    }
     free(body);
     s3_call_end(c);
 }

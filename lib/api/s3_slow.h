@@ -21,9 +21,11 @@ struct s3_slow {
     struct s3_call *c; /* borrowed; NULL: not started, or over */
     struct event tick;
     bool begun;        /* the head has gone out                */
+    bool broken;       /* its beginning is lost: no memory     */
 };
 
-void s3_slow_start(struct s3_slow *s, struct s3_call *c, unsigned first_ms); /* started already: no-op */
+/* Started already: no-op. */
+void s3_slow_start(struct s3_slow *s, struct s3_call *c, unsigned first_ms);
 void s3_slow_stop(struct s3_slow *s); /* nobody waits any more; not started: no-op */
 
 /* x as s3_xml_init left it: the root element of the answer. */

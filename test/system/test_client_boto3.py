@@ -196,7 +196,7 @@ def test_copies(photos):
     assert copied["CopyObjectResult"]["ETag"] == f'"{md5(data)}"'
     got = photos.get_object(**PHOTOS, Key="copy+1")
     assert (got["Body"].read(), got["ContentType"], got["Metadata"]) == (data, "text/x-cat", {"colour": "black"})
-    photos.copy_object(**PHOTOS, Key="copy2", CopySource="photos/a%20cat", MetadataDirective="REPLACE",
+    photos.copy_object(**PHOTOS, Key="copy2", CopySource="photos/a cat", MetadataDirective="REPLACE",
                        Metadata={"colour": "white"}, ContentType="text/x-white")
     got = photos.get_object(**PHOTOS, Key="copy2")
     assert (got["Body"].read(), got["ContentType"], got["Metadata"]) == (data, "text/x-white", {"colour": "white"})

@@ -28,7 +28,8 @@ def open_server(make_s3):
 
 
 GOOD = ["abc", "a" * 63, "1-2.3-4", "my.bucket-1", "2024"]
-BAD = ["ab", "A" * 5, "a" * 64, "under_score", "-abc", "abc-", ".abc", "abc.", "a..b", "a.-b", "a-.b", "192.168.1.1", "xn--abc",
+BAD = ["ab", "A" * 5, "a" * 64, "under_score", "-abc", "abc-", ".abc", "abc.", "a..b", "a.-b", "a-.b", "192.168.1.1",
+       "xn--abc",
        "abc-s3alias", "a b c", "abc%25", "%FFabc", "..", "."]
 LOCATION = b'<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">' \
            b"<LocationConstraint>eu-west-3</LocationConstraint></CreateBucketConfiguration>"
@@ -118,7 +119,8 @@ def test_stubs_and_what_is_not_implemented(s3):
         assert raw.get(f"/photos/cat?{name}").status == 200
         assert said(raw.get(f"/photos/dog?{name}")) == (404, "NoSuchKey")
     for method, name in [("GET", "torrent"), ("GET", "retention"), ("GET", "legal-hold"), ("POST", "restore"),
-                         ("POST", "select"), ("PUT", "tagging"), ("PUT", "acl"), ("DELETE", "tagging"), ("PUT", "retention")]:
+                         ("POST", "select"), ("PUT", "tagging"), ("PUT", "acl"), ("DELETE", "tagging"),
+                         ("PUT", "retention")]:
         assert said(raw.request(method, f"/photos/cat?{name}")) == (501, "NotImplemented"), (method, name)
     for method, target in [("PATCH", "/photos/cat"), ("POST", "/photos/cat"), ("POST", "/"), ("PUT", "/"), ("DELETE", "/")]:
         assert said(raw.request(method, target)) == (405, "MethodNotAllowed"), (method, target)
@@ -216,7 +218,6 @@ def test_a_body_is_on_its_way_while_the_bucket_goes(make_s3, keys):
     raw = server.raw(ADMIN if keys else None)
     assert raw.request("PUT", "/photos").status == 200
     for _ in range(2):
-        before = server.state()
         with http.Connection(server.port) as writer:
             writer.send_head("PUT", "/photos/cat", [*raw.head("PUT", "/photos/cat").headers, ("Content-Length", 6)])
             writer.send(b"cat")
@@ -226,7 +227,7 @@ def test_a_body_is_on_its_way_while_the_bucket_goes(make_s3, keys):
             answer = writer.answer("PUT")
         if keys:
             assert said(answer) == (404, "NoSuchBucket")
-            assert server.state() == before
+            assert (server.records(), server.cluster.files()) == ({}, {})
             assert raw.request("PUT", "/photos").status == 200
         else:
             assert answer.status == 200 and raw.get("/photos/cat").body == b"catcat"

@@ -2,6 +2,7 @@
 import base64
 import concurrent.futures
 import hashlib
+import json
 import os
 import random
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from mkvtest import faults, http
 from mkvtest.cluster import SANITIZED, wait_until
+from mkvtest.jobs import index
 from mkvtest.s3 import (CHECKSUMS, LIMITED, MEGABYTE, READER, Raw, bytes_of, checksum, code, md5, sha256, texts)
 
 PART = 5 * MEGABYTE  # the least that a part may have which is not the last
@@ -43,8 +45,9 @@ class Upload:
         self.named[number] = f"<ETag>{answer.header('ETag')}</ETag>"
         return answer
 
-    def copy(self, number, source, headers=()):
-        return self.raw.request("PUT", self.at(f"partNumber={number}&"), None, [("x-amz-copy-source", source), *headers])
+    def copy(self, number, source, headers=(), timeout=http.TIMEOUT):
+        return self.raw.request("PUT", self.at(f"partNumber={number}&"), None, [("x-amz-copy-source", source), *headers],
+                                timeout=timeout)
 
     def xml(self, named=None):
         named = named or sorted(self.named.items())
@@ -863,16 +866,16 @@ def test_a_slow_part_copy(faulty_cluster):
     upload = Upload(raw, "/bucket/key")
 
     def late(exchange):
-        time.sleep(2.5)
+        time.sleep(6.5)
         faults.forward(exchange)
     for volume in cluster.faulty:
         volume.when(late, method="GET")
-    answer = upload.copy(1, "/bucket/source")
+    answer = upload.copy(1, "/bucket/source", timeout=60)
     assert (answer.status, answer.header("Transfer-Encoding"), outcome(answer)) == (200, "chunked", md5(b"data"))
     for volume in cluster.faulty:
         volume.clear()
-        volume.when(lambda exchange: (time.sleep(2.5), faults.answer(500)(exchange)), method="GET")
-    answer = upload.copy(2, "/bucket/source")
+        volume.when(lambda exchange: (time.sleep(6.5), faults.answer(500)(exchange)), method="GET")
+    answer = upload.copy(2, "/bucket/source", timeout=60)
     assert answer.status == 200 and outcome(answer) not in (None, md5(b"data"))
     assert texts(upload.parts(), "PartNumber") == ["1"]
 
@@ -928,6 +931,26 @@ def test_killed_in_the_middle(faulty):
     wait_until(lambda: outcome(upload.complete()) == upload.etag, "it can be completed")
     assert faulty.master.read("/bucket/key") == b"".join(upload.data)
     wait_clean(faulty.master)
+
+
+def test_killed_between_object_and_upload(server, raw):
+    """The object is there, and so is its upload: the same Complete only takes the upload away."""
+    upload = large(raw)
+    assert server.master.put("/bucket/key", b"".join(upload.data)).status == 201
+    server.master.stop_cleanly()
+    (line,) = [line for line in map(json.loads, index(server.master.db, "dump").expect(0).text.splitlines())
+               if line.get("key") == "/bucket/key"]
+    line["fields"] = {"9": upload.etag.encode().hex(), "13": upload.id}
+    index(server.master.db, "-force", "load", stdin=json.dumps(line).encode()).expect(0)
+    master = server.cluster.restart_master()
+    raw = server.raw(None)
+    assert texts(raw.get("/bucket?uploads"), "UploadId") == [upload.id]
+    upload.raw = raw
+    assert outcome(upload.complete(headers=[("If-None-Match", "*")])) == upload.etag
+    assert texts(raw.get("/bucket?uploads"), "Upload") == []
+    wait_clean(master)
+    assert "~" not in master.get("/bucket/key").header("Location")  # it was not written again
+    assert outcome(upload.complete()) == upload.etag
 
 
 ROUNDS = int(os.environ.get("MKV_CRASH_ROUNDS", "3" if SANITIZED else "8"))

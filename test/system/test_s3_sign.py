@@ -239,7 +239,7 @@ def streaming(server, target, frames=lambda frames: frames, pieces=PIECES, trail
 def altered(number, at=-10):
     def frames(frames):
         frame = bytearray(frames[number])
-        frame[at] = ord("01"[frame[at] == ord("0")])  # in a signature still a digit
+        frame[at] = ord("1") if frame[at] == ord("0") else ord("0")  # a digit, where it was one
         return frames[:number] + [bytes(frame)] + frames[number + 1:]
     return frames
 
