@@ -184,12 +184,25 @@ struct mkv_part {
 enum mkv_err mkv_index_upload_get(struct mkv_index *ix, struct mkv_slice key,
                                   const uint8_t id[MKV_UPLOAD_ID_LEN],
                                   struct mkv_upload *out) MKV_MUSTUSE; /* MKV_ENOKEY */
-/* The first one, in the order of keys and then ids, whose key begins with prefix
- * and that comes behind (key, id); id NULL: behind every upload of key; key empty:
- * the very first.  MKV_ENOKEY where there is none. */
-enum mkv_err mkv_index_upload_next(struct mkv_index *ix, struct mkv_slice prefix,
-                                   struct mkv_slice key, const uint8_t *id,
-                                   struct mkv_upload *out) MKV_MUSTUSE;
+/* A listing's view of them: those whose key begins with prefix and that come behind
+ * (key, id); id NULL: behind every upload of key; key empty: all of them.  common,
+ * if given, says how many bytes of a key are a common prefix, 0 for none: one
+ * upload of those that share it is enough. */
+struct mkv_upload_query {
+    struct mkv_slice prefix, key;
+    const uint8_t *id;
+    size_t (*common)(struct mkv_slice key, void *arg);
+    void *arg;
+};
+/* The first ones, in the order of keys and then ids, into out, whose records the
+ * caller has initialised: as many, up to max, as are found without more work than
+ * one takes.  MKV_ENOKEY where there is none. */
+enum mkv_err mkv_index_upload_list(struct mkv_index *ix, const struct mkv_upload_query *q,
+                                   struct mkv_upload *out, size_t max, size_t *n) MKV_MUSTUSE;
+/* To go through all of them, in whatever order: the one behind (key, id), whether
+ * that is still there or not; key empty: the first.  MKV_ENOKEY at the end. */
+enum mkv_err mkv_index_upload_after(struct mkv_index *ix, struct mkv_slice key, const uint8_t *id,
+                                    struct mkv_upload *out) MKV_MUSTUSE;
 enum mkv_err mkv_index_upload_put(struct mkv_index *ix, const struct mkv_upload *upload,
                                   mkv_done *done, void *arg) MKV_MUSTUSE;
 /* With all its parts, in one commit. */

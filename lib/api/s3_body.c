@@ -3,6 +3,10 @@
 #include <expat.h>
 #include <stdlib.h>
 
+/* expat reads again from its beginning whatever is not complete yet, a comment or
+ * an attribute of 4 MB: so it gets no piece smaller than this, but for the last. */
+#define PIECE_MIN (64 * 1024)
+
 #define DEPTH_MAX   16
 #define DEPTH_ROOT  1
 #define DEPTH_FIELD 2 /* of the root: Quiet, LocationConstraint; or an entry begins */
@@ -36,6 +40,8 @@ struct s3_body {
     XML_Parser parser; /* owned */
     enum s3_error err;
     size_t total; /* bytes pushed in */
+    char *held;   /* owned: PIECE_MIN bytes; those that were not parsed yet.  NULL: none */
+    size_t held_len;
 
     unsigned depth;
     unsigned skip; /* depth of the unknown element we are within; 0: none */
@@ -315,6 +321,7 @@ void s3_body_close(struct s3_body *b)
 {
     if (!b) return;
     XML_ParserFree(b->parser);
+    free(b->held);
     free(b->text);
     free(b->entries);
     free(b->objects);
@@ -331,12 +338,36 @@ static enum s3_error parse(struct s3_body *b, const char *data, size_t len, bool
     return b->err;
 }
 
+/* Returns how many bytes it took: as many as there is room for. */
+static size_t hold(struct s3_body *b, const char *data, size_t len)
+{
+    size_t n = len < PIECE_MIN - b->held_len ? len : PIECE_MIN - b->held_len;
+
+    if (!b->held) b->held = malloc(PIECE_MIN);
+    if (!b->held) {
+        b->err = S3_INTERNAL_ERROR;
+        return 0;
+    }
+    memcpy(b->held + b->held_len, data, n);
+    b->held_len += n;
+    return n;
+}
+
 enum s3_error s3_body_add(struct s3_body *b, const char *data, size_t len)
 {
     if (b->err) return b->err;
     if (len > kinds[b->kind].max - b->total) return b->err = S3_MAX_MESSAGE_LENGTH_EXCEEDED;
     b->total += len;
-    return parse(b, data, len, false);
+    while (len && !b->err) {
+        size_t n = hold(b, data, len);
+
+        data += n;
+        len -= n;
+        if (b->held_len < PIECE_MIN) continue;
+        parse(b, b->held, b->held_len, false);
+        b->held_len = 0;
+    }
+    return b->err;
 }
 
 static struct mkv_slice slice_of(const struct s3_body *b, struct span s)
@@ -368,7 +399,8 @@ enum s3_error s3_body_end(struct s3_body *b, struct s3_body_result *out)
 {
     memset(out, 0, sizeof(*out));
     /* A bucket may be made without a word. */
-    if (!b->err && !(b->kind == S3_BODY_CREATE_BUCKET && b->total == 0)) parse(b, "", 0, true);
+    if (!b->err && !(b->kind == S3_BODY_CREATE_BUCKET && b->total == 0))
+        parse(b, b->held_len ? b->held : "", b->held_len, true);
     if (b->err) return b->err;
     if (kinds[b->kind].entry) {
         if (!b->nentries) return b->err = S3_MALFORMED_XML;

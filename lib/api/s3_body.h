@@ -1,7 +1,7 @@
 /* lib/api/s3_body.h - reads the XML bodies of requests: Delete,
  * CompleteMultipartUpload, CreateBucketConfiguration.
  *
- * The body is pushed in as it arrives; memory is what it says, never more.
+ * The body is pushed in as it arrives; memory is what it says, and 64 KB.
  * Strict where harm could come from: no document type, no entity declarations,
  * a depth, a number of entries and a length that end.  Lenient elsewhere: any
  * or no namespace, any order, elements that we do not know. */

@@ -22,9 +22,9 @@ static enum mkv_err find_next(struct s3_expiry *e, bool first)
 {
     struct mkv_upload *u = &e->upload;
 
-    return mkv_index_upload_next(mkv_store_index(e->s3->store), mkv_slice(NULL, 0),
-                                 first ? mkv_slice(NULL, 0) : mkv_slice(u->key, u->key_len),
-                                 first ? NULL : u->id, u);
+    return mkv_index_upload_after(mkv_store_index(e->s3->store),
+                                  first ? mkv_slice(NULL, 0) : mkv_slice(u->key, u->key_len),
+                                  u->id, u);
 }
 
 static void wait_for(struct s3_expiry *e, uint64_t ms)

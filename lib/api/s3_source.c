@@ -20,10 +20,15 @@ static enum s3_error find_name(struct s3_source *s, const struct s3_call *c,
     char decoded[S3_COPY_SOURCE_MAX];
     struct s3_name name;
     enum s3_error err = s3_copy_source(s3_header(c, "x-amz-copy-source"), decoded, &name);
+    unsigned times = 0;
     size_t len;
 
+    /* Lines of one name are signed as one, joined by commas, which keys may hold. */
+    for (size_t i = 0; i < c->r->nheaders; i++)
+        times += mkv_slice_ieq(c->r->headers[i].name, MKV_SLICE("x-amz-copy-source"));
+    if (times > 1) err = S3_INVALID_ARGUMENT;
     if (err == S3_INVALID_ARGUMENT)
-        *why = "x-amz-copy-source must be a bucket and a key, percent-encoded.";
+        *why = "x-amz-copy-source must be one bucket and key, percent-encoded.";
     if (err) return err;
     if (!s3_object_key(name.bucket, name.key, s->text, &len)) return S3_KEY_TOO_LONG;
     s->object = mkv_slice(s->text, len);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define PAGE_MAX      1000
+#define AHEAD_MAX     256                /* uploads taken from the index at once */
 #define PAGE_XML_MAX  (16 * 1024 * 1024) /* 1,000 keys of 1,024 bytes, each of them escaped */
 
 /* ---- numbers of the query ------------------------------------------------------------------ */
@@ -29,7 +30,9 @@ static bool read_number(const struct s3_call *c, const char *name, unsigned othe
 /* ---- uploads ------------------------------------------------------------------------------- */
 
 struct upload_list {
-    struct mkv_upload upload;      /* the one at hand                              */
+    struct mkv_upload *ahead;      /* owned: what comes next; AHEAD_MAX of them    */
+    size_t nahead, at;
+    const struct mkv_upload *upload; /* the one at hand, in ahead                  */
     char prefix[MKV_KEY_MAX];      /* "/bucket/" and the prefix                    */
     size_t prefix_len, bucket_len; /* bucket_len: of "/bucket/"                    */
     char delimiter[S3_KEY_MAX];
@@ -49,9 +52,19 @@ struct upload_list {
     bool truncated;
 };
 
+static bool take_room(struct upload_list *l)
+{
+    l->ahead = calloc(AHEAD_MAX, sizeof(*l->ahead));
+    for (size_t i = 0; l->ahead && i < AHEAD_MAX; i++)
+        mkv_record_init(&l->ahead[i].what);
+    return l->ahead != NULL;
+}
+
 static void free_uploads(struct upload_list *l)
 {
-    mkv_record_clear(&l->upload.what);
+    for (size_t i = 0; l->ahead && i < AHEAD_MAX; i++)
+        mkv_record_clear(&l->ahead[i].what);
+    free(l->ahead);
     s3_xml_clear(&l->entries);
     s3_xml_clear(&l->common);
     free(l);
@@ -81,17 +94,17 @@ static void put_upload(const struct s3_call *c, struct upload_list *l, struct mk
 {
     struct s3_xml *x = &l->entries;
 
-    s3_upload_id_text(l->upload.id, l->last_id);
+    s3_upload_id_text(l->upload->id, l->last_id);
     s3_xml_open(x, "Upload");
     s3_xml_key(x, "Key", key, l->url);
     s3_xml_text(x, "UploadId", mkv_slice_of(l->last_id));
-    s3_upload_owner_xml(c, &l->upload.what, x);
-    s3_xml_date(x, "Initiated", l->upload.what.mtime);
-    s3_upload_sum_xml(s3_upload_sum(&l->upload.what), x);
+    s3_upload_owner_xml(c, &l->upload->what, x);
+    s3_xml_date(x, "Initiated", l->upload->what.mtime);
+    s3_upload_sum_xml(s3_upload_sum(&l->upload->what), x);
     s3_xml_close(x, "Upload");
-    memcpy(l->behind, l->upload.key, l->upload.key_len);
-    l->behind_len = l->upload.key_len;
-    memcpy(l->behind_id, l->upload.id, MKV_UPLOAD_ID_LEN);
+    memcpy(l->behind, l->upload->key, l->upload->key_len);
+    l->behind_len = l->upload->key_len;
+    memcpy(l->behind_id, l->upload->id, MKV_UPLOAD_ID_LEN);
     l->has_id = true;
 }
 
@@ -101,15 +114,15 @@ static void put_common(struct upload_list *l, struct mkv_slice prefix, size_t en
     s3_xml_key(&l->common, "Prefix", prefix, l->url);
     s3_xml_close(&l->common, "CommonPrefixes");
     l->last_id[0] = '\0';
-    skip(l, l->upload.key, end);
+    skip(l, l->upload->key, end);
 }
 
 /* The upload at hand, or the common prefix that stands for it. */
 static void put_next(const struct s3_call *c, struct upload_list *l)
 {
-    size_t end = common_end(l, mkv_slice(l->upload.key, l->upload.key_len));
-    struct mkv_slice shown = mkv_slice(l->upload.key + l->bucket_len,
-                                       (end ? end : l->upload.key_len) - l->bucket_len);
+    size_t end = common_end(l, mkv_slice(l->upload->key, l->upload->key_len));
+    struct mkv_slice shown = mkv_slice(l->upload->key + l->bucket_len,
+                                       (end ? end : l->upload->key_len) - l->bucket_len);
 
     memcpy(l->last, shown.data, shown.len);
     l->last_len = shown.len;
@@ -119,12 +132,32 @@ static void put_next(const struct s3_call *c, struct upload_list *l)
         put_upload(c, l, shown);
 }
 
+static size_t common_of(struct mkv_slice key, void *arg)
+{
+    return common_end(arg, key);
+}
+
+/* What was taken ahead lies in order, and before all that was not.  Of it may be
+ * skipped what a common prefix stands for. */
 static enum mkv_err find_next(const struct s3_call *c, struct upload_list *l)
 {
-    return mkv_index_upload_next(mkv_store_index(c->api->store),
-                                 mkv_slice(l->prefix, l->prefix_len),
-                                 mkv_slice(l->behind, l->behind_len),
-                                 l->has_id ? l->behind_id : NULL, &l->upload);
+    const struct mkv_upload_query q = {.prefix = mkv_slice(l->prefix, l->prefix_len),
+                                       .key = mkv_slice(l->behind, l->behind_len),
+                                       .id = l->has_id ? l->behind_id : NULL,
+                                       .common = common_of,
+                                       .arg = l};
+    enum mkv_err err = MKV_OK;
+
+    while (l->at < l->nahead && !l->has_id &&
+           mkv_slice_cmp(mkv_slice(l->ahead[l->at].key, l->ahead[l->at].key_len), q.key) < 0)
+        l->at++;
+    if (l->at == l->nahead) {
+        l->at = 0;
+        err = mkv_index_upload_list(mkv_store_index(c->api->store), &q, l->ahead, AHEAD_MAX,
+                                    &l->nahead);
+    }
+    if (!err) l->upload = &l->ahead[l->at++];
+    return err;
 }
 
 static enum mkv_err fill_page(const struct s3_call *c, struct upload_list *l)
@@ -239,10 +272,9 @@ void s3_list_uploads(struct s3_call *c)
     enum s3_error err = S3_INTERNAL_ERROR;
 
     if (l) {
-        mkv_record_init(&l->upload.what);
         s3_xml_init(&l->entries, PAGE_XML_MAX);
         s3_xml_init(&l->common, PAGE_XML_MAX);
-        err = read_query(c, l, &why);
+        if (take_room(l)) err = read_query(c, l, &why);
         if (!err) err = read_markers(c, l, key, &key_len, id, &id_len);
         if (!err) err = s3_error_of(fill_page(c, l));
     }

@@ -2,9 +2,9 @@
  *
  * LMDB's order is that of keys and then ids, but for keys longer than
  * UPLOAD_PLAIN that share their beginning: those lie side by side in the order
- * of their hashes.  The next one of such a group is found by going through all
- * of it, so listing a group of n costs n * n steps, and no memory: uploads are
- * few, and such groups fewer. */
+ * of their hashes.  A listing goes through all of such a group and keeps the first
+ * ones that it wants, in order: as many as it has room for, so that a page costs
+ * a few times the group, however large, and not the group for each entry. */
 #include "index/entries.h"
 #include "index/index_impl.h"
 #include "mkv/log.h"
@@ -54,22 +54,22 @@ enum mkv_err mkv_index_upload_get(struct mkv_index *ix, struct mkv_slice key,
     return mkv_slice_eq(e.key, key) ? copy_out(&e, out) : MKV_ENOKEY;
 }
 
-/* ---- the next upload --------------------------------------------------------------- */
+/* ---- listing ------------------------------------------------------------------------ */
 
 struct search {
-    MDB_cursor *cursor;      /* owned                                              */
-    MDB_val key, value;      /* under it                                           */
-    struct mkv_slice prefix;
-    struct mkv_slice behind; /* (behind, id) and all before it are not wanted      */
-    const uint8_t *id;       /* NULL: no upload of that key is                     */
+    MDB_cursor *cursor;         /* owned                                              */
+    MDB_val key, value;         /* under it                                           */
+    struct mkv_upload_query q;  /* behind (q.key, q.id) and not before                */
+    struct upload_entry *found; /* owned; in order, room for max                      */
+    size_t n, max;
 };
 
 static bool is_wanted(const struct search *s, const struct upload_entry *e)
 {
-    int order = mkv_slice_cmp(e->key, s->behind);
+    int order = mkv_slice_cmp(e->key, s->q.key);
 
-    if (!mkv_slice_begins(e->key, s->prefix)) return false;
-    return order ? order > 0 : s->id && memcmp(e->id, s->id, MKV_UPLOAD_ID_LEN) > 0;
+    if (!mkv_slice_begins(e->key, s->q.prefix)) return false;
+    return order ? order > 0 : s->q.id && memcmp(e->id, s->q.id, MKV_UPLOAD_ID_LEN) > 0;
 }
 
 static bool is_before(const struct upload_entry *a, const struct upload_entry *b)
@@ -79,54 +79,90 @@ static bool is_before(const struct upload_entry *a, const struct upload_entry *b
     return order ? order < 0 : memcmp(a->id, b->id, MKV_UPLOAD_ID_LEN) < 0;
 }
 
+static bool share_prefix(const struct search *s, const struct upload_entry *a,
+                         const struct upload_entry *b)
+{
+    size_t len = s->q.common ? s->q.common(a->key, s->q.arg) : 0;
+
+    return len && mkv_slice_begins(b->key, mkv_slice(a->key.data, len));
+}
+
+/* Into its place, unless it comes behind all that there is room for, or behind one
+ * that stands for it. */
+static void add_found(struct search *s, const struct upload_entry *e)
+{
+    size_t low = 0, high = s->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (is_before(&s->found[middle], e))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == s->max || (low && share_prefix(s, e, &s->found[low - 1]))) return;
+    if (low == s->n || !share_prefix(s, e, &s->found[low])) {
+        if (s->n < s->max) s->n++;
+        memmove(&s->found[low + 1], &s->found[low], (s->n - 1 - low) * sizeof(*e));
+    }
+    s->found[low] = *e;
+}
+
 static int next(struct search *s)
 {
     return mdb_cursor_get(s->cursor, &s->key, &s->value, MDB_NEXT);
 }
 
-static bool read_entry(const struct search *s, struct upload_entry *e)
+static void log_left_out(void)
 {
-    if (!get_upload(&s->key, &s->value, e)) return true;
     mkv_log_error("the index holds an upload that can not be decoded: left out");
-    return false;
+}
+
+/* What is under the cursor, if it is wanted. */
+static void look_at(struct search *s)
+{
+    struct upload_entry e;
+
+    if (get_upload(&s->key, &s->value, &e))
+        log_left_out();
+    else if (is_wanted(s, &e))
+        add_found(s, &e);
 }
 
 /* To the first entry that may be wanted: the key, or the prefix where that comes
  * later; of a long one, the first of its group. */
 static int seek(struct search *s)
 {
-    bool at_prefix = mkv_slice_cmp(s->behind, s->prefix) < 0;
-    struct mkv_slice from = at_prefix ? s->prefix : s->behind;
+    bool at_prefix = mkv_slice_cmp(s->q.key, s->q.prefix) < 0;
+    struct mkv_slice from = at_prefix ? s->q.prefix : s->q.key;
     size_t len = from.len < UPLOAD_PLAIN ? from.len : UPLOAD_PLAIN;
     uint8_t buf[STORED_MAX];
 
     if (!len) return mdb_cursor_get(s->cursor, &s->key, &s->value, MDB_FIRST);
     memcpy(buf, from.data, len);
-    if (from.len > UPLOAD_PLAIN || (!at_prefix && !s->id)) {
+    if (from.len > UPLOAD_PLAIN || (!at_prefix && !s->q.id)) {
         buf[len++] = UPLOAD_GROUP; /* also behind "key, NUL, id" for each id */
     } else if (!at_prefix) {
         buf[len++] = 0;
-        memcpy(buf + len, s->id, MKV_UPLOAD_ID_LEN);
+        memcpy(buf + len, s->q.id, MKV_UPLOAD_ID_LEN);
         len += MKV_UPLOAD_ID_LEN;
     }
     s->key = (MDB_val){len, buf};
     return mdb_cursor_get(s->cursor, &s->key, &s->value, MDB_SET_RANGE);
 }
 
-/* With the cursor on a group's first entry: the smallest one that is wanted, if
- * any.  Leaves the cursor behind the group. */
-static int search_group(struct search *s, struct upload_entry *best, bool *found)
+/* With the cursor on a group's first entry: what is wanted of the group.  Leaves the
+ * cursor behind it. */
+static int search_group(struct search *s)
 {
-    struct upload_entry e;
     const uint8_t *head = s->key.mv_data; /* LMDB's: stays where it is */
     int rc = 0;
 
     for (; !rc; rc = next(s)) {
         if (!stored_upload_is_long(&s->key) || memcmp(s->key.mv_data, head, UPLOAD_PLAIN) != 0)
             break;
-        if (!read_entry(s, &e) || !is_wanted(s, &e) || (*found && !is_before(&e, best))) continue;
-        *best = e;
-        *found = true;
+        look_at(s);
     }
     return rc;
 }
@@ -134,34 +170,79 @@ static int search_group(struct search *s, struct upload_entry *best, bool *found
 /* May an entry from here on begin with the prefix? */
 static bool is_within(const struct search *s)
 {
-    struct mkv_slice prefix = s->prefix;
+    struct mkv_slice prefix = s->q.prefix;
 
     if (prefix.len > UPLOAD_PLAIN) prefix.len = UPLOAD_PLAIN;
     return mkv_slice_begins(mkv_slice(s->key.mv_data, s->key.mv_size), prefix);
 }
 
-static int search(struct search *s, struct upload_entry *e)
+/* The next entry, or what is wanted of the next group; MDB_NOTFOUND. */
+static int search(struct search *s)
 {
-    bool found = false;
     int rc = seek(s);
 
+    s->n = 0;
     while (!rc && is_within(s)) {
         if (stored_upload_is_long(&s->key)) {
-            rc = search_group(s, e, &found);
-            if (found) return 0;
-            continue;
+            rc = search_group(s);
+        } else {
+            look_at(s);
+            if (!s->n) rc = next(s);
         }
-        if (read_entry(s, e) && is_wanted(s, e)) return 0;
-        rc = next(s);
+        if (s->n) return 0;
     }
     return rc ? rc : MDB_NOTFOUND;
 }
 
-enum mkv_err mkv_index_upload_next(struct mkv_index *ix, struct mkv_slice prefix,
-                                   struct mkv_slice key, const uint8_t *id, struct mkv_upload *out)
+static enum mkv_err copy_found(struct search *s, struct mkv_upload *out, size_t *n)
 {
-    struct search s = {.prefix = prefix, .behind = key, .id = id};
-    struct upload_entry e;
+    for (size_t i = 0; i < s->n; i++) {
+        enum mkv_err err = copy_out(&s->found[i], &out[*n]);
+
+        if (err == MKV_ENOMEM) return err;
+        if (err)
+            log_left_out();
+        else
+            ++*n;
+    }
+    s->q.key = s->found[s->n - 1].key;
+    s->q.id = s->found[s->n - 1].id;
+    return MKV_OK;
+}
+
+enum mkv_err mkv_index_upload_list(struct mkv_index *ix, const struct mkv_upload_query *q,
+                                   struct mkv_upload *out, size_t max, size_t *n)
+{
+    struct search s = {.q = *q, .max = max};
+    enum mkv_err err;
+    MDB_txn *txn;
+    int rc;
+
+    *n = 0;
+    err = index_read(ix, &txn);
+    if (err) return err;
+    if (ix->env.dbi[UPLOADS] == NO_TABLE) return MKV_ENOKEY;
+    s.found = malloc(max * sizeof(*s.found));
+    if (!s.found) return MKV_ENOMEM;
+    rc = mdb_cursor_open(txn, ix->env.dbi[UPLOADS], &s.cursor);
+    if (!rc) {
+        while (!err && !*n && !(rc = search(&s)))
+            err = copy_found(&s, out, n);
+        mdb_cursor_close(s.cursor);
+    }
+    free(s.found);
+    return rc ? index_read_failed(rc) : err;
+}
+
+/* ---- all of them ---------------------------------------------------------------------- */
+
+/* As they lie there: no group has to be gone through. */
+enum mkv_err mkv_index_upload_after(struct mkv_index *ix, struct mkv_slice key, const uint8_t *id,
+                                    struct mkv_upload *out)
+{
+    MDB_val from, stored, value;
+    uint8_t buf[STORED_MAX];
+    MDB_cursor *cursor;
     enum mkv_err err;
     MDB_txn *txn;
     int rc;
@@ -169,16 +250,22 @@ enum mkv_err mkv_index_upload_next(struct mkv_index *ix, struct mkv_slice prefix
     err = index_read(ix, &txn);
     if (err) return err;
     if (ix->env.dbi[UPLOADS] == NO_TABLE) return MKV_ENOKEY;
-    rc = mdb_cursor_open(txn, ix->env.dbi[UPLOADS], &s.cursor);
+    rc = mdb_cursor_open(txn, ix->env.dbi[UPLOADS], &cursor);
     if (rc) return index_read_failed(rc);
-    while (!(rc = search(&s, &e))) {
-        err = copy_out(&e, out);
+    if (key.len) from = stored = stored_upload(key, id, buf);
+    rc = mdb_cursor_get(cursor, &stored, &value, key.len ? MDB_SET_RANGE : MDB_FIRST);
+    if (!rc && key.len && stored.mv_size == from.mv_size &&
+        memcmp(stored.mv_data, from.mv_data, from.mv_size) == 0)
+        rc = mdb_cursor_get(cursor, &stored, &value, MDB_NEXT);
+    for (; !rc; rc = mdb_cursor_get(cursor, &stored, &value, MDB_NEXT)) {
+        struct upload_entry e;
+
+        err = get_upload(&stored, &value, &e);
+        if (!err) err = copy_out(&e, out);
         if (!err || err == MKV_ENOMEM) break;
-        mkv_log_error("the index holds an upload that can not be decoded: left out");
-        s.behind = e.key;
-        s.id = e.id;
+        log_left_out();
     }
-    mdb_cursor_close(s.cursor);
+    mdb_cursor_close(cursor);
     return rc ? index_read_failed(rc) : err;
 }
 

@@ -151,8 +151,7 @@ static enum mkv_err learn_uploads(struct spool *s)
     look_anew(s);
     mkv_record_init(&u.what);
     while (!err) {
-        err = mkv_index_upload_next(s->v->job.index, mkv_slice(NULL, 0),
-                                    mkv_slice(u.key, u.key_len), u.id, &u);
+        err = mkv_index_upload_after(s->v->job.index, mkv_slice(u.key, u.key_len), u.id, &u);
         if (!err && !add_id(&s->known, u.id)) err = MKV_ENOMEM;
     }
     mkv_record_clear(&u.what);

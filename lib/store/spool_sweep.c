@@ -33,15 +33,12 @@ static int compare(const void *a, const void *b)
 static enum mkv_err list(struct mkv_index *ix, struct uploads *u)
 {
     struct mkv_upload upload = {.key_len = 0};
-    const uint8_t *last = NULL;
     enum mkv_err err = MKV_OK;
 
     mkv_record_init(&upload.what);
     while (!err) {
-        err = mkv_index_upload_next(ix, mkv_slice(NULL, 0), mkv_slice(upload.key, upload.key_len),
-                                    last, &upload);
+        err = mkv_index_upload_after(ix, mkv_slice(upload.key, upload.key_len), upload.id, &upload);
         if (!err) err = add(u, upload.id);
-        last = upload.id;
     }
     mkv_record_clear(&upload.what);
     if (u->n) qsort(u->ids, u->n, sizeof(*u->ids), compare);

@@ -707,6 +707,19 @@ def test_list_uploads(server, raw):
                 assert count == max(1, -(-len(wanted) // int(most or 1000))), query
 
 
+def test_list_many_uploads_of_long_keys(server, raw):
+    """They lie in the index in no order, and more of them than are taken from it at once."""
+    names = ["x" * 500 + f"{i % 7}{'/' if i % 7 < 5 else '-'}{i:03}" for i in range(700)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        uploads = list(pool.map(lambda name: (name, Upload(raw, "/bucket/" + name).id), names))
+    for prefix in ("", "x" * 500 + "3"):
+        for delimiter in ("", "/"):
+            wanted = model(uploads, prefix, delimiter)
+            for most in (9, 300, 1000):
+                found, count = pages(raw, f"prefix={prefix}&delimiter={delimiter}&max-uploads={most}", names)
+                assert found == wanted and count == -(-len(wanted) // most), (prefix, delimiter, most)
+
+
 def test_list_uploads_details(server, raw):
     upload = Upload(raw, "/bucket/" + http.encode("kéy +&"), [("x-amz-storage-class", "STANDARD_IA"),
                                                          ("x-amz-checksum-algorithm", "CRC32")])

@@ -193,6 +193,17 @@ def test_an_encoded_name_makes_no_other_request(photos):
     assert (answer.status, answer.body) == (200, BEFORE)
 
 
+def test_a_source_is_not_split(photos):
+    """Two lines are signed as one with a comma, which a key may hold: that URL must not copy what is before it."""
+    raw = photos.raw()
+    assert raw.put("/photos/old,x", b"what may be copied").status == 200
+    url = raw.signer.presign("PUT", NEW, headers=[("x-amz-copy-source", "/photos/old,x")])
+    answer = send(photos, "PUT", url, b"", [("Host", "test"), ("x-amz-copy-source", "/photos/old"), ("x-amz-copy-source", "x")])
+    assert (answer.status, code(answer)) == (400, "InvalidArgument"), answer
+    answer = send(photos, "PUT", url, b"", [("Host", "test"), ("x-amz-copy-source", "/photos/old,x")])
+    assert answer.status == 200 and raw.get(NEW).body == b"what may be copied"
+
+
 def sign_v2(method, path, query, until):
     """A presigned URL of version 2; query: what is appended, signed or not."""
     text = f"{method}\n\n\n{until}\n{path}"

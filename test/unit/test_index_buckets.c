@@ -182,6 +182,7 @@ static void an_older_index(void **state)
     struct mkv_upload upload;
     struct mkv_bucket b;
     struct mkv_part part;
+    size_t n;
 
     assert_int_equal(put_size(f, text("/a"), 7), MKV_OK);
     close_index(f);
@@ -194,7 +195,9 @@ static void an_older_index(void **state)
     assert_int_equal(mkv_index_bucket_get(f->ix, text("a"), &b), MKV_ENOKEY);
     assert_int_equal(mkv_index_bucket_next(f->ix, text(""), false, &b), MKV_ENOKEY);
     assert_int_equal(mkv_index_upload_get(f->ix, text("/a"), id, &upload), MKV_ENOKEY);
-    assert_int_equal(mkv_index_upload_next(f->ix, text(""), text(""), NULL, &upload), MKV_ENOKEY);
+    assert_int_equal(mkv_index_upload_list(f->ix, &(struct mkv_upload_query){.id = NULL}, &upload, 1, &n),
+                     MKV_ENOKEY);
+    assert_int_equal(mkv_index_upload_after(f->ix, text(""), NULL, &upload), MKV_ENOKEY);
     assert_int_equal(mkv_index_part_get(f->ix, id, 1, &part), MKV_ENOKEY);
     assert_int_equal(mkv_index_part_next(f->ix, id, 0, &part), MKV_ENOKEY);
     assert_int_equal(stats_of(f).buckets, 0);

@@ -224,6 +224,18 @@ static size_t make_pairs(struct fixture *f, struct pair *pairs, size_t keys, cha
     return n;
 }
 
+/* The next one alone. */
+static enum mkv_err next_upload(struct fixture *f, struct mkv_slice prefix, struct mkv_slice key,
+                                const uint8_t *id, struct mkv_upload *u)
+{
+    const struct mkv_upload_query q = {.prefix = prefix, .key = key, .id = id};
+    size_t n;
+    enum mkv_err err = mkv_index_upload_list(f->ix, &q, u, 1, &n);
+
+    assert_int_equal(n, err ? 0 : 1);
+    return err;
+}
+
 /* All with prefix, from the place on that is at pairs[from]; NULL id where skip. */
 static void check_list(struct fixture *f, const struct pair *pairs, size_t n,
                        struct mkv_slice prefix, size_t from, bool skip)
@@ -236,14 +248,14 @@ static void check_list(struct fixture *f, const struct pair *pairs, size_t n,
     for (size_t i = 0; i < n; i++) {
         if (!mkv_slice_begins(pairs[i].key, prefix)) continue;
         if (from < n && (skip ? mkv_slice_cmp(pairs[i].key, key) <= 0 : i <= from)) continue;
-        assert_int_equal(mkv_index_upload_next(f->ix, prefix, key, id, &u), MKV_OK);
+        assert_int_equal(next_upload(f, prefix, key, id, &u), MKV_OK);
         assert_slice(mkv_slice(u.key, u.key_len), pairs[i].key);
         assert_memory_equal(u.id, pairs[i].id, ID_LEN);
         key = mkv_slice(u.key, u.key_len); /* what comes out goes in again */
         id = u.id;
         from = n;
     }
-    assert_int_equal(mkv_index_upload_next(f->ix, prefix, key, id, &u), MKV_ENOKEY);
+    assert_int_equal(next_upload(f, prefix, key, id, &u), MKV_ENOKEY);
     mkv_record_clear(&u.what);
 }
 
@@ -276,6 +288,106 @@ static void listed_in_order(void **state)
     free(pairs);
 }
 
+/* However many are asked for at a time, none is left out and none comes twice. */
+static void listed_some_at_a_time(void **state)
+{
+    enum { KEYS = 60, ROOM = 40 };
+    struct fixture *f = *state;
+    struct pair *pairs = calloc(3 * KEYS, sizeof(*pairs));
+    struct mkv_upload *out = calloc(ROOM, sizeof(*out));
+    char *store = calloc(KEYS, MKV_KEY_MAX);
+    bool several = false;
+    size_t n;
+
+    assert_true(pairs && out && store);
+    for (size_t i = 0; i < ROOM; i++) mkv_record_init(&out[i].what);
+    n = make_pairs(f, pairs, KEYS, store);
+    for (size_t max = 1; max <= ROOM; max += 3) {
+        struct mkv_upload_query q = {.id = NULL};
+        size_t at = 0, got;
+
+        while (!mkv_index_upload_list(f->ix, &q, out, max, &got)) {
+            assert_in_range(got, 1, max);
+            several = several || got > 1;
+            for (size_t i = 0; i < got; i++, at++) {
+                assert_slice(mkv_slice(out[i].key, out[i].key_len), pairs[at].key);
+                assert_memory_equal(out[i].id, pairs[at].id, ID_LEN);
+            }
+            q.key = mkv_slice(out[got - 1].key, out[got - 1].key_len);
+            q.id = out[got - 1].id;
+        }
+        assert_int_equal(at, n);
+    }
+    assert_true(several); /* of a group of long keys */
+    for (size_t i = 0; i < ROOM; i++) mkv_record_clear(&out[i].what);
+    free(store);
+    free(out);
+    free(pairs);
+}
+
+static size_t up_to_second_slash(struct mkv_slice key, void *arg)
+{
+    const char *slash = memchr(key.data + 1, '/', key.len - 1);
+
+    (void)arg;
+    return slash ? (size_t)(slash - key.data) + 1 : 0;
+}
+
+/* Of a group of long keys with common prefixes the first of each is enough. */
+static void one_for_each_common_prefix(void **state)
+{
+    const struct mkv_upload_query q = {.common = up_to_second_slash};
+    struct fixture *f = *state;
+    char key[700] = {'/'};
+    struct mkv_upload out[4];
+    size_t n;
+
+    memset(key + 1, 'x', sizeof(key) - 1);
+    for (unsigned i = 0; i < 90; i++) {
+        key[500] = (char)('a' + i % 3);
+        key[501] = i % 3 == 2 ? 'x' : '/'; /* those with 'c' stand for themselves */
+        key[600] = (char)('A' + (i * 7) % 30);
+        assert_int_equal(put_upload(f, mkv_slice(key, sizeof(key)), 100 - i), MKV_OK);
+    }
+    for (size_t i = 0; i < COUNT(out); i++) mkv_record_init(&out[i].what);
+    assert_int_equal(mkv_index_upload_list(f->ix, &q, out, COUNT(out), &n), MKV_OK);
+    assert_int_equal(n, COUNT(out));
+    for (size_t i = 0; i < n; i++) assert_int_equal(out[i].key[500], "abcc"[i]);
+    for (size_t i = 0; i < 2; i++) /* the first of those */
+        assert_int_equal(out[i].key[600], "AB"[i]);
+    for (size_t i = 0; i < COUNT(out); i++) mkv_record_clear(&out[i].what);
+}
+
+/* Each once, in whatever order, also where the one at hand goes meanwhile. */
+static void gone_through(void **state)
+{
+    enum { KEYS = 40 };
+    struct fixture *f = *state;
+    struct pair *pairs = calloc(3 * KEYS, sizeof(*pairs));
+    bool seen[3 * KEYS] = {false};
+    char *store = calloc(KEYS, MKV_KEY_MAX);
+    struct mkv_upload u = {.key_len = 0};
+    size_t n, count = 0;
+
+    assert_true(pairs && store);
+    mkv_record_init(&u.what);
+    n = make_pairs(f, pairs, KEYS, store);
+    while (!mkv_index_upload_after(f->ix, mkv_slice(u.key, u.key_len), u.id, &u)) {
+        size_t i = 0;
+
+        while (i < n && (!mkv_slice_eq(pairs[i].key, mkv_slice(u.key, u.key_len)) ||
+                         memcmp(pairs[i].id, u.id, ID_LEN) != 0))
+            i++;
+        assert_true(i < n && !seen[i]);
+        seen[i] = true;
+        if (count++ % 2) assert_int_equal(remove_upload(f, pairs[i].key, pairs[i].id[ID_LEN - 1]), MKV_OK);
+    }
+    assert_int_equal(count, n);
+    mkv_record_clear(&u.what);
+    free(store);
+    free(pairs);
+}
+
 /* Where one goes on need not be an upload, nor a key that could be one. */
 static void from_any_place(void **state)
 {
@@ -296,16 +408,16 @@ static void from_any_place(void **state)
     mkv_record_init(&u.what);
     for (size_t i = 0; i < COUNT(rows); i++) {
         enum mkv_err err =
-            mkv_index_upload_next(f->ix, text(rows[i].prefix), text(rows[i].key), NULL, &u);
+            next_upload(f, text(rows[i].prefix), text(rows[i].key), NULL, &u);
 
         assert_int_equal(err, rows[i].next ? MKV_OK : MKV_ENOKEY);
         if (!err) assert_slice(mkv_slice(u.key, u.key_len), text(rows[i].next));
     }
     assert_int_equal(
-        mkv_index_upload_next(f->ix, text(""), long_key(longer, "/a", 'x', sizeof(longer)), NULL, &u),
+        next_upload(f, text(""), long_key(longer, "/a", 'x', sizeof(longer)), NULL, &u),
         MKV_OK);
     assert_slice(mkv_slice(u.key, u.key_len), text("/c"));
-    assert_int_equal(mkv_index_upload_next(f->ix, text(""), mkv_slice("/a\0", 3), NULL, &u), MKV_OK);
+    assert_int_equal(next_upload(f, text(""), mkv_slice("/a\0", 3), NULL, &u), MKV_OK);
     assert_slice(mkv_slice(u.key, u.key_len), text("/c"));
     mkv_record_clear(&u.what);
 }
@@ -469,7 +581,7 @@ static void damaged_entries_are_left_out(void **state)
     open_index(f);
     mkv_record_init(&u.what);
     make_id(id, 1);
-    assert_int_equal(mkv_index_upload_next(f->ix, text(""), text("/a"), id, &u), MKV_OK);
+    assert_int_equal(next_upload(f, text(""), text("/a"), id, &u), MKV_OK);
     assert_slice(mkv_slice(u.key, u.key_len), text("/c"));
     memset(id, 0, sizeof(id));
     assert_int_equal(mkv_index_upload_get(f->ix, text("/b"), id, &u), MKV_ECORRUPT);
@@ -504,6 +616,9 @@ int main(void)
         WITH_INDEX(keys_of_every_length),
         WITH_INDEX(what_can_not_be),
         WITH_INDEX(listed_in_order),
+        WITH_INDEX(listed_some_at_a_time),
+        WITH_INDEX(one_for_each_common_prefix),
+        WITH_INDEX(gone_through),
         WITH_INDEX(from_any_place),
         WITH_INDEX(parts_in_order),
         WITH_INDEX(a_part_of_what_is_gone),

@@ -5,6 +5,8 @@
 #include "api/s3_body.h"
 #include "s3_helper.h"
 
+#include <time.h>
+
 /* ---- writing ------------------------------------------------------------------- */
 
 static void elements(void **state)
@@ -295,12 +297,32 @@ static void limits(void **state)
     free(text);
 }
 
+/* Whatever is long without an end costs no more for being sent in little pieces:
+ * expat by itself would take more than a minute for this. */
+static void long_tokens_in_single_bytes(void **state)
+{
+    static const char *const beginnings[] = {"<Delete><!--", "<Delete a=\"", "<Delete><?a ", "<Delete><a"};
+    enum { LEN = 300000 };
+    char *text = malloc(LEN), said[64];
+    clock_t begun = clock();
+
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < COUNT(beginnings); i++) {
+        memset(text, 'a', LEN);
+        memcpy(text, beginnings[i], strlen(beginnings[i]));
+        assert_int_equal(read_body(DELETE, text, LEN, SIZE_MAX, said, sizeof(said)), S3_MALFORMED_XML);
+    }
+    assert_true((clock() - begun) / CLOCKS_PER_SEC < 30);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elements), cmocka_unit_test(escapes),
         cmocka_unit_test(limit),    cmocka_unit_test(every_body_in_every_cut),
-        cmocka_unit_test(limits),
+        cmocka_unit_test(limits),   cmocka_unit_test(long_tokens_in_single_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
