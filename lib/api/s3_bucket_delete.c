@@ -3,14 +3,17 @@
 #include "api/s3_handlers.h"
 #include "api/s3_scan.h"
 #include "api/s3_server.h"
+#include "mkv/log.h"
+#include "mkv/spool.h"
 
 #include <stdlib.h>
 
 enum deletion_step {
-    DELETION_LOOK,   /* is it empty?                                               */
-    DELETION_FORGET, /* index: its record goes                                     */
-    DELETION_AGAIN,  /* is it still?  A write may have been on its way before      */
-    DELETION_RESTORE /* it is not: its record comes back                           */
+    DELETION_LOOK,    /* is it empty?                                              */
+    DELETION_FORGET,  /* index: its record goes                                    */
+    DELETION_AGAIN,   /* is it still?  A write may have been on its way before     */
+    DELETION_RESTORE, /* it is not: its record comes back                          */
+    DELETION_UPLOADS  /* its unfinished uploads go, one after the other            */
 };
 
 struct deletion {
@@ -19,6 +22,7 @@ struct deletion {
     struct mkv_bucket record;
     bool had_record;
     enum deletion_step step;
+    struct mkv_upload upload; /* the one that goes */
     bool found; /* a live key */
     bool gone;  /* nobody waits any more */
 };
@@ -31,6 +35,7 @@ static void clear_deletion(struct s3_call *c)
 
     LIST_REMOVE(&d->dying, all);
     s3_scan_cancel(&d->scan);
+    mkv_record_clear(&d->upload.what);
     free(d);
 }
 
@@ -73,7 +78,7 @@ static void on_looked(enum mkv_err err, void *arg)
     else if (d->step == DELETION_LOOK)
         deletion_go(c, DELETION_FORGET);
     else
-        deletion_answer(c, S3_OK);
+        deletion_go(c, DELETION_UPLOADS);
 }
 
 static void look(struct s3_call *c)
@@ -105,6 +110,46 @@ static void on_restored(enum mkv_err err, void *arg)
     deletion_answer(arg, err ? s3_error_of(err) : S3_BUCKET_NOT_EMPTY);
 }
 
+static void forget_uploads(struct s3_call *c);
+
+static void on_upload_forgotten(enum mkv_err err, void *arg)
+{
+    struct s3_call *c = arg;
+    struct deletion *d = c->state;
+
+    if (err) {
+        mkv_log_warn("s3: uploads of a deleted bucket stay until they are looked for again: %s",
+                     mkv_strerror(err));
+        deletion_answer(c, S3_OK);
+        return;
+    }
+    mkv_spool_remove(mkv_store_spool(c->api->store), d->upload.id);
+    forget_uploads(c);
+}
+
+/* Whoever makes a bucket of that name must not find them. */
+static void forget_uploads(struct s3_call *c)
+{
+    struct mkv_index *ix = mkv_store_index(c->api->store);
+    struct deletion *d = c->state;
+    char prefix[MKV_KEY_MAX];
+    struct mkv_upload_query q = {.id = NULL};
+    size_t len, n;
+    enum mkv_err err = MKV_EINVAL;
+
+    if (s3_object_key(c->bucket, mkv_slice(NULL, 0), prefix, &len)) {
+        q.prefix = mkv_slice(prefix, len);
+        err = mkv_index_upload_list(ix, &q, &d->upload, 1, &n);
+    }
+    if (!err)
+        err = mkv_index_upload_remove(ix, mkv_slice(d->upload.key, d->upload.key_len),
+                                      d->upload.id, on_upload_forgotten, c);
+    if (err == MKV_ENOKEY)
+        deletion_answer(c, S3_OK); /* that was the last one */
+    else if (err)
+        on_upload_forgotten(err, c);
+}
+
 static void deletion_go(struct s3_call *c, enum deletion_step next)
 {
     struct mkv_index *ix = mkv_store_index(c->api->store);
@@ -116,6 +161,7 @@ static void deletion_go(struct s3_call *c, enum deletion_step next)
     case DELETION_LOOK:
     case DELETION_AGAIN: look(c); break;
     case DELETION_FORGET: err = mkv_index_bucket_remove(ix, c->bucket, on_forgotten, c); break;
+    case DELETION_UPLOADS: forget_uploads(c); break;
     case DELETION_RESTORE: err = mkv_index_bucket_put(ix, &d->record, on_restored, c); break;
     }
     if (err) deletion_answer(c, s3_error_of(err));
@@ -150,6 +196,7 @@ void s3_delete_bucket(struct s3_call *c)
         s3_reply_error(c, err ? err : S3_INTERNAL_ERROR, NULL);
         return;
     }
+    mkv_record_init(&d->upload.what);
     d->record = record;
     d->had_record = had_record;
     memcpy(d->dying.name, c->bucket.data, c->bucket.len);

@@ -550,6 +550,23 @@ def test_complete_again(server, raw):
     assert server.master.read("/bucket/key") == b"something else"
 
 
+# --- a bucket that goes
+
+
+def test_uploads_go_with_their_bucket(server, raw):
+    assert raw.request("PUT", "/bucket").status == 200
+    uploads = [Upload(raw, f"/bucket/{name}") for name in ("a", "b", "b", "k" * 1000)]
+    other = Upload(raw, "/bucket2/a")
+    for upload in [*uploads, other]:
+        upload.part(1, b"data")
+    assert raw.request("DELETE", "/bucket").status == 204
+    wait_until(lambda: list(spool(server.master)) == [other.id], "their parts are gone")
+    assert raw.request("PUT", "/bucket").status == 200
+    assert texts(raw.get("/bucket?uploads"), "Upload") == []
+    assert outcome(uploads[0].complete()) == "NoSuchUpload"
+    assert outcome(other.complete()) == etag_of(b"data")
+
+
 # --- abort, expiry
 
 
