@@ -245,6 +245,25 @@ def test_a_slow_one_is_answered_early(photos, raw):
     assert raw.get(COPY).body == b"meow" and has(raw.get(COPY), KEPT)
 
 
+@pytest.mark.parametrize("again", [b"woof", b"something longer", None])
+def test_a_source_that_changes_while_the_target_is_busy(photos, raw, again):
+    """A value that comes after a deleted one has its files' names: it is not the one that was to be copied, nor damaged."""
+    with http.Connection(photos.port) as writer, http.Connection(photos.port, timeout=60) as copier:
+        writer.send_head("PUT", COPY, [*raw.head("PUT", COPY).headers, ("Content-Length", 10)])
+        writer.send(b"01234")
+        wait_until(lambda: b"copy" in raw.get("/?writing").body, "the PUT has begun")
+        copier.send_head("PUT", COPY, raw.head("PUT", COPY, [("x-amz-copy-source", "photos/cat")]).headers)
+        assert copier.is_quiet(0.3)
+        assert raw.request("DELETE", CAT).status == 204
+        assert again is None or raw.put(CAT, again).status == 200
+        writer.send(b"56789")
+        assert writer.answer("PUT").status == 200
+        answer = copier.answer("PUT")
+    assert said(answer) == (503, "ServiceUnavailable") and b"changed meanwhile" in answer.body, answer
+    assert raw.get(COPY).body == b"0123456789"
+    assert again is None or (copy(raw, "photos/cat").status == 200 and raw.get(COPY).body == again)
+
+
 def test_replicas_of_the_source_that_fail(faulty_cluster):
     cluster = faulty_cluster(volumes=4)
     raw = Raw(cluster.master.port, None)
