@@ -168,7 +168,8 @@ static void on_ready(void *arg)
         .key = p->source.object, .record = &p->source.rec, .length = UINT64_MAX};
     enum mkv_err err;
 
-    if (!s3_source_is_there(&p->source, c)) { /* the target may have been busy for long */
+    /* The target may have been busy for long.  Where there is an MD5, it will tell. */
+    if (!p->source.rec.has_md5 && !s3_source_is_there(&p->source, c)) {
         mkv_put_refuse(p->put, changed(p));
         return;
     }
