@@ -153,6 +153,11 @@ static void on_read(enum mkv_err err, void *arg)
         mkv_put_end(p->put);
 }
 
+static enum mkv_err changed(struct copy *p)
+{
+    return s3_write_refuse(&p->write, S3_SERVICE_UNAVAILABLE, S3_SOURCE_CHANGED);
+}
+
 static void on_ready(void *arg)
 {
     static const struct mkv_read_events events = {
@@ -161,8 +166,14 @@ static void on_ready(void *arg)
     struct copy *p = c->state;
     const struct mkv_read_options opt = {
         .key = p->source.object, .record = &p->source.rec, .length = UINT64_MAX};
-    enum mkv_err err = mkv_store_read(&p->read, c->api->store, &opt, &events, c);
+    enum mkv_err err;
 
+    /* The target may have been busy for long.  Where there is an MD5, it will tell. */
+    if (!p->source.rec.has_md5 && !s3_source_is_there(&p->source, c)) {
+        mkv_put_refuse(p->put, changed(p));
+        return;
+    }
+    err = mkv_store_read(&p->read, c->api->store, &opt, &events, c);
     if (err)
         mkv_put_refuse(p->put, s3_write_refuse(&p->write, s3_error_of(err), mkv_strerror(err)));
 }
@@ -194,8 +205,10 @@ static enum mkv_err on_verify(struct mkv_record *stored, void *arg)
 
     if ((source->has_md5 && memcmp(stored->md5, source->md5, MKV_MD5_LEN) != 0) ||
         (source->size >= 0 && stored->size != source->size))
-        return s3_write_refuse(&p->write, S3_INTERNAL_ERROR,
-                               "A replica of the source is damaged.");
+        return s3_source_is_there(&p->source, c)
+                   ? s3_write_refuse(&p->write, S3_INTERNAL_ERROR,
+                                     "A replica of the source is damaged.")
+                   : changed(p);
     err = s3_bucket_for_write(c->api, c->bucket);
     if (err) return s3_write_refuse(&p->write, err, NULL);
     if (!p->sum.kind) return MKV_OK;

@@ -56,3 +56,18 @@ enum s3_error s3_source_find(struct s3_source *s, const struct s3_call *c, const
     s3_describe(&object, &s->rec, s->object);
     return s3_conditions_copy(&conditions, &object.is);
 }
+
+bool s3_source_is_there(const struct s3_source *s, const struct s3_call *c)
+{
+    const struct mkv_record *was = &s->rec;
+    struct mkv_record is;
+    bool same;
+
+    mkv_record_init(&is);
+    same = !mkv_index_get(mkv_store_index(c->api->store), s->object, &is, NULL, NULL) &&
+           is.state == MKV_LIVE && is.generation == was->generation && is.mtime == was->mtime &&
+           is.size == was->size && is.has_md5 == was->has_md5 &&
+           memcmp(is.md5, was->md5, was->has_md5 ? MKV_MD5_LEN : 0) == 0;
+    mkv_record_clear(&is);
+    return same;
+}

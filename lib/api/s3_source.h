@@ -20,5 +20,9 @@ void s3_source_clear(struct s3_source *s);
  * S3_PRECONDITION_FAILED and others; *why: static text or NULL. */
 enum s3_error s3_source_find(struct s3_source *s, const struct s3_call *c,
                              const char **why) MKV_MUSTUSE;
+/* Whether the key still has the value that was found: a later one may bear the
+ * same name on the volumes. */
+bool s3_source_is_there(const struct s3_source *s, const struct s3_call *c);
+#define S3_SOURCE_CHANGED "The source was changed meanwhile: try again."
 
 #endif

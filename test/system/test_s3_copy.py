@@ -245,6 +245,38 @@ def test_a_slow_one_is_answered_early(photos, raw):
     assert raw.get(COPY).body == b"meow" and has(raw.get(COPY), KEPT)
 
 
+@pytest.mark.parametrize("again,expected", [(b"woof", 503), (b"something longer", 503), (None, 404)])
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_source_that_goes_while_the_target_is_busy(make_s3, again, expected, in_parts):
+    """A value that comes after a deleted one has its files' names: it is not the one that was to be copied, nor damaged."""
+    photos = make_s3("-md5sum=false")
+    photos.make_bucket("photos")
+    raw = photos.raw()
+    assert raw.put(CAT, b"meow").status == 200
+    if in_parts:  # no MD5 is taken then
+        upload = texts(raw.request("POST", CAT + "?uploads", b""), "UploadId")[0]
+        part = raw.request("PUT", f"{CAT}?partNumber=1&uploadId={upload}", b"meow").header("ETag")
+        assert raw.request("DELETE", CAT).status == 204  # so that it has the name which the next one gets
+        done = raw.request("POST", f"{CAT}?uploadId={upload}", "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>"
+                           f"<ETag>{part}</ETag></Part></CompleteMultipartUpload>".encode())
+        assert done.status == 200 and texts(done, "ETag"), done
+        expected = 503
+    with http.Connection(photos.port) as writer, http.Connection(photos.port, timeout=60) as copier:
+        writer.send_head("PUT", COPY, [*raw.head("PUT", COPY).headers, ("Content-Length", 10)])
+        writer.send(b"01234")
+        wait_until(lambda: b"copy" in raw.get("/?writing").body, "the PUT has begun")
+        copier.send_head("PUT", COPY, raw.head("PUT", COPY, [("x-amz-copy-source", "photos/cat")]).headers)
+        assert copier.is_quiet(0.3)
+        assert raw.request("DELETE", CAT).status == 204
+        assert again is None or raw.put(CAT, again).status == 200
+        writer.send(b"56789")
+        assert writer.answer("PUT").status == 200
+        answer = copier.answer("PUT")
+    assert answer.status == expected, answer
+    assert raw.get(COPY).body == b"0123456789"
+    assert again is None or (copy(raw, "photos/cat").status == 200 and raw.get(COPY).body == again)
+
+
 def test_replicas_of_the_source_that_fail(faulty_cluster):
     cluster = faulty_cluster(volumes=4)
     raw = Raw(cluster.master.port, None)
