@@ -2,6 +2,7 @@
 #include "api/s3_call.h"
 
 #include "api/s3_server.h"
+#include "mkv/log.h"
 #include "mkv/uri.h"
 
 #include <stdio.h>
@@ -102,11 +103,13 @@ void s3_reply_error(struct s3_call *c, enum s3_error err, const char *why)
 void s3_reply_error_with(struct s3_call *c, enum s3_error err, const char *why,
                          const struct mkv_header *more)
 {
+    const char *text = why ? why : s3_error_message(err);
     struct mkv_header h[4];
     struct s3_xml x;
     size_t n = 0, len;
     char *body;
 
+    if (s3_error_http(err) == 500) mkv_log_about(MKV_LOG_WARN, c->r->id, "s3: %s", text);
     s3_xml_init(&x, ERROR_MAX);
     s3_xml_raw(&x, MKV_SLICE("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>"));
     s3_error_xml(&x, c, err, why);
