@@ -29,6 +29,11 @@ def free_ports():
     return [port, port + 1, port + 2, port + 3, port + 10]
 
 
+def heed_interrupts():
+    """A shell in the background ignores Ctrl-C, and so would all that the tests start there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM], ids=lambda sig: sig.name)
 def test_quickstart(tmp_path, sig):
@@ -36,7 +41,8 @@ def test_quickstart(tmp_path, sig):
     ports = free_ports()
     for expected in (201, 403):
         process = subprocess.Popen([ROOT / "quickstart", tmp_path / "data"], env={**os.environ, "PORT": str(ports[0])},
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   preexec_fn=heed_interrupts)
         printed = ""
         while "Ctrl-C stops everything" not in printed:
             line = process.stdout.readline()
