@@ -22,6 +22,8 @@
 
 struct mkv_store;
 struct mkv_blocks;
+struct mkv_pipe;
+struct mkv_pipes;
 struct mkv_volumes;
 struct mkv_spool;
 struct mkv_bytes;
@@ -42,6 +44,7 @@ struct mkv_index *mkv_store_index(struct mkv_store *store);     /* borrowed */
 struct mkv_volumes *mkv_store_volumes(struct mkv_store *store); /* borrowed */
 struct mkv_spool *mkv_store_spool(struct mkv_store *store);     /* borrowed; NULL where none is used */
 struct mkv_blocks *mkv_store_blocks(struct mkv_store *store);   /* borrowed */
+struct mkv_pipes *mkv_store_pipes(struct mkv_store *store);     /* borrowed */
 /* Requests on keys that are under way. */
 size_t mkv_store_busy(const struct mkv_store *store);
 /* Whether -min-replicas of the configured volumes are not known to be down. */
@@ -105,6 +108,8 @@ enum mkv_err mkv_put_start(struct mkv_put **out, struct mkv_store *store,
                            const struct mkv_put_options *opt, const struct mkv_put_events *events,
                            void *arg) MKV_MUSTUSE;
 void mkv_put_body(struct mkv_put *put, struct mkv_bytes piece); /* after ready */
+/* The same with a piece that lies in a pipe.  Not while mkv_put_full(). */
+void mkv_put_piped(struct mkv_put *put, struct mkv_pipe *pipe);
 bool mkv_put_full(const struct mkv_put *put); /* a replica, or the MD5, is far behind: pause */
 void mkv_put_end(struct mkv_put *put);        /* the whole body has been given */
 /* The client went away: nothing is stored unless the whole body was given, and

@@ -34,6 +34,12 @@ static void put_body(struct mkv_request *r, struct mkv_bytes piece)
     if (mkv_put_full(r->state)) r->transport->read_body(r, false);
 }
 
+static void put_piped(struct mkv_request *r, struct mkv_pipe *pipe)
+{
+    mkv_put_piped(r->state, pipe);
+    if (mkv_put_full(r->state)) r->transport->read_body(r, false);
+}
+
 static void put_body_end(struct mkv_request *r)
 {
     mkv_put_end(r->state);
@@ -48,7 +54,7 @@ static void put_gone(struct mkv_request *r, const char *why)
 void native_put(struct mkv_request *r, const struct mkv_api *api)
 {
     static const struct mkv_request_events events = {
-        .body = put_body, .body_end = put_body_end, .gone = put_gone};
+        .body = put_body, .piped = put_piped, .body_end = put_body_end, .gone = put_gone};
     static const struct mkv_put_events put_events = {
         .ready = on_ready, .drained = on_ready, .done = on_stored};
     const struct mkv_put_options opt = {

@@ -50,6 +50,7 @@ STAILQ_HEAD(stream_queue, digest_stream);
 struct digester {
     struct mkv_loop *loop;      /* borrowed */
     LIST_HEAD(, digest_stream) all; /* owned */
+    unsigned nlong;             /* of them: those that are, or were, STREAM_LONG */
     struct event *woken;        /* owned: wake_fd is readable */
     int wake_fd;
     pthread_t threads[DIGESTER_THREADS];
@@ -260,6 +261,14 @@ static size_t behind(const struct digest_stream *s)
     return s->fill ? evbuffer_get_length(s->fill) + evbuffer_get_length(s->work) : 0;
 }
 
+/* What one of them may be behind. */
+static size_t part(const struct digester *d)
+{
+    size_t each = DIGESTER_HIGH / (d->nlong ? d->nlong : 1);
+
+    return each > DIGESTER_PART ? each : DIGESTER_PART;
+}
+
 /* Under lock: a thread may have to look again at what it is waiting for. */
 static void wake_thread(struct digester *d)
 {
@@ -323,6 +332,7 @@ static void free_stream(struct digest_stream *s)
 {
     mkv_loop_forget(s->digester->loop, &s->end);
     LIST_REMOVE(s, all);
+    if (s->fill) s->digester->nlong--;
     for (size_t i = 0; i < s->nsums; i++)
         if (s->sums[i].destroy) s->sums[i].destroy(s->sums[i].state);
     if (s->fill) evbuffer_free(s->fill);
@@ -377,7 +387,7 @@ static void on_finished(struct digest_stream *s)
         return;
     }
     go_on(s);
-    if (!s->full || behind(s) > DIGESTER_LOW) return;
+    if (!s->full || behind(s) > part(s->digester) / 4 * 3) return;
     s->full = false;
     if (s->step == STREAM_LONG) s->events->room(s->arg);
 }
@@ -449,6 +459,7 @@ static enum mkv_err make_long(struct digest_stream *s)
     s->fill = fill;
     s->work = work;
     s->step = STREAM_LONG;
+    s->digester->nlong++;
     return MKV_OK;
 }
 
@@ -461,7 +472,7 @@ enum mkv_err digest_stream_add(struct digest_stream *s, struct mkv_bytes bytes)
     if (s->step == STREAM_SHORT) err = make_long(s);
     if (!err) err = mkv_bytes_append(s->fill, bytes);
     if (err) return err;
-    if (behind(s) > DIGESTER_HIGH) s->full = true;
+    if (behind(s) > part(s->digester)) s->full = true;
     if (!s->busy && behind(s) >= DIGESTER_LEAST) hand_over(s);
     return MKV_OK;
 }

@@ -17,8 +17,10 @@
 
 #define DIGESTER_SHORT (64 * 1024)   /* so much of a stream is no work for a thread        */
 #define DIGESTER_LEAST (32 * 1024)   /* of a longer one, a thread takes so much or more    */
-#define DIGESTER_HIGH  (1024 * 1024) /* a stream so far behind is full...                  */
-#define DIGESTER_LOW   (512 * 1024)  /* ...until it is only so far behind                  */
+#define DIGESTER_HIGH  (8 * 1024 * 1024) /* a stream so far behind is full, until it has caught up
+                                        by a quarter; several have this much together,  */
+#define DIGESTER_PART  (1024 * 1024) /* but each so much: one core that has volumes to serve
+                                        as well digests in bursts                       */
 #define DIGESTER_GATHER_MS 2         /* so long a piece may wait for others to go with it  */
 #define DIGESTER_THREADS   4         /* at most; one fewer than there are processors       */
 #define DIGESTER_SUMS_MAX  4

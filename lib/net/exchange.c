@@ -229,6 +229,7 @@ enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exch
     x->started_ms = mkv_loop_now(vs->opt.loop);
     x->body_length = opt->method == MKV_VOLUME_PUT ? opt->body_length : 0;
     x->whole = x->body_length == 0;
+    x->low = MKV_SEND_LOW;
     x->why = "";
     x->chore.run = on_chore;
     x->chore.arg = x;
@@ -368,6 +369,13 @@ static void stop_keeping(struct mkv_exchange *x)
     x->kept = NULL;
 }
 
+/* After a piece was given. */
+static void note_given(struct mkv_exchange *x)
+{
+    if (x->body_length >= 0) x->whole = x->handed == (uint64_t)x->body_length;
+    if (mkv_exchange_unsent(x) > x->low) x->above = true;
+}
+
 void mkv_exchange_send(struct mkv_exchange *x, struct mkv_bytes piece)
 {
     char size[24];
@@ -383,11 +391,28 @@ void mkv_exchange_send(struct mkv_exchange *x, struct mkv_bytes piece)
     if (x->body_length < 0)
         put_text(x, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", piece.len));
     put_bytes(x, piece);
-    if (x->body_length < 0)
-        put_text(x, "\r\n", 2);
-    else
-        x->whole = x->handed == (uint64_t)x->body_length;
-    if (mkv_exchange_unsent(x) > MKV_SEND_LOW) x->above = true;
+    if (x->body_length < 0) put_text(x, "\r\n", 2);
+    note_given(x);
+}
+
+/* Not while bytes may be needed once more, or others are to leave before them. */
+static bool can_share(const struct mkv_exchange *x, size_t len)
+{
+    return takes_body(x) && x->step == EXCHANGE_ANSWER && !x->keeping && x->body_length >= 0 &&
+           len <= (uint64_t)x->body_length - x->handed && mkv_exchange_unsent(x) == 0;
+}
+
+bool mkv_exchange_share(struct mkv_exchange *x, struct mkv_pipe *pipe)
+{
+    size_t len = mkv_pipe_len(pipe);
+
+    x->low = 0; /* so that the next one can be shared */
+    if (!can_share(x, len)) return false;
+    x->since_ms = mkv_loop_now(x->volume->all->opt.loop);
+    if (!stream_share(&x->connection->stream, pipe)) return false;
+    x->handed += len;
+    note_given(x);
+    return true;
 }
 
 void mkv_exchange_send_end(struct mkv_exchange *x)
@@ -409,6 +434,11 @@ size_t mkv_exchange_unsent(const struct mkv_exchange *x)
     return 0;
 }
 
+bool mkv_exchange_behind(const struct mkv_exchange *x)
+{
+    return x->above;
+}
+
 bool mkv_exchange_sent_all(const struct mkv_exchange *x)
 {
     return x->sent_all ||
@@ -417,7 +447,7 @@ bool mkv_exchange_sent_all(const struct mkv_exchange *x)
 
 void exchange_written(struct mkv_exchange *x)
 {
-    if (!x->above || mkv_exchange_unsent(x) >= MKV_SEND_LOW) return;
+    if (!x->above || mkv_exchange_unsent(x) > x->low) return;
     x->above = false;
     if (x->step == EXCHANGE_ANSWER && x->events.drained) x->events.drained(x, x->arg);
 }

@@ -217,24 +217,58 @@ static void end_of_input(struct mkv_exchange *x)
         exchange_broken(x, "connection closed within the body");
 }
 
+/* What a read said; true: n bytes have come. */
+static bool has_read(struct mkv_exchange *x, ssize_t n)
+{
+    struct stream *s = &x->connection->stream;
+
+    if (n > 0) {
+        x->volume->stats.bytes_received += (uint64_t)n;
+        s->progress_ms = mkv_loop_now(s->loop);
+        x->much = n >= MKV_PIPE_WORTH;
+    } else if (n == 0) {
+        end_of_input(x);
+    } else if (errno != EAGAIN && errno != EINTR) {
+        exchange_broken(x, exchange_errno(x, errno));
+    }
+    return n > 0;
+}
+
+/* Whether the next piece may come in a pipe: the source is fast, much is left. */
+static bool wants_pipe(const struct mkv_exchange *x)
+{
+    return x->events.piped && x->step == EXCHANGE_BODY && x->framing == HTTP1_LENGTH && x->much &&
+           x->left >= MKV_PIPE_WORTH && !x->drop && !x->paused;
+}
+
+static void read_pipe(struct mkv_exchange *x, struct mkv_pipe *pipe)
+{
+    ssize_t n = mkv_pipe_fill(pipe, x->connection->stream.fd, x->left);
+
+    if (!has_read(x, n)) return;
+    x->left -= (uint64_t)n;
+    x->events.piped(x, pipe, x->arg);
+    if (x->step == EXCHANGE_BODY && x->left == 0) exchange_complete(x, true);
+    if (x->step == EXCHANGE_BODY && x->paused && stream_read_on(&x->connection->stream, false))
+        exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+}
+
 void exchange_readable(struct mkv_exchange *x)
 {
+    struct mkv_volumes *vs = x->volume->all;
     struct volume_connection *c = x->connection;
+    struct mkv_pipe *pipe;
     struct mkv_bytes bytes;
-    ssize_t n;
 
     if (x->step >= EXCHANGE_FAILED) return; /* it will be closed in this turn */
-    n = mkv_blocks_read(x->volume->all->opt.blocks, c->stream.fd, MKV_BLOCK_SIZE, &bytes);
-    if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR) exchange_broken(x, exchange_errno(x, errno));
+    pipe = wants_pipe(x) ? mkv_pipe_take(vs->opt.pipes) : NULL;
+    if (pipe) {
+        read_pipe(x, pipe);
+        mkv_pipe_release(pipe);
         return;
     }
-    if (n == 0) {
-        end_of_input(x);
+    if (!has_read(x, mkv_blocks_read(vs->opt.blocks, c->stream.fd, MKV_BLOCK_SIZE, &bytes)))
         return;
-    }
-    x->volume->stats.bytes_received += (uint64_t)n;
-    c->stream.progress_ms = mkv_loop_now(c->stream.loop);
     if (x->step == EXCHANGE_READY || c->stream.sent == c->sent_before)
         exchange_broken(x, "it answered before it was asked");
     else if (x->step == EXCHANGE_ANSWER)

@@ -250,29 +250,68 @@ bool conn_drop_body(struct conn *c)
 
 static void serve(struct conn *c);
 
-static void read_body(struct conn *c)
+/* What a read of the body said; true: n bytes have come. */
+static bool has_read(struct conn *c, ssize_t n)
+{
+    struct http1_server *s = c->server;
+
+    if (n > 0) {
+        s->opt.metrics->bytes_in += (uint64_t)n;
+        c->stream.progress_ms = mkv_loop_now(s->opt.loop);
+        c->much = n >= MKV_PIPE_WORTH;
+    } else if (n == 0) {
+        conn_close(c, "the client closed in the middle of a body");
+    } else if (errno != EAGAIN && errno != EINTR) {
+        conn_close(c, strerror(errno));
+    }
+    return n > 0;
+}
+
+/* The handler takes pipes, the client is fast, and much is left. */
+static bool wants_pipe(const struct conn *c)
+{
+    return c->r.events && c->r.events->piped && !c->chunked && c->much &&
+           c->body_left >= MKV_PIPE_WORTH;
+}
+
+static void read_into_pipe(struct conn *c, struct mkv_pipe *pipe)
+{
+    ssize_t n = mkv_pipe_fill(pipe, c->stream.fd, (size_t)c->body_left);
+
+    if (!has_read(c, n)) return;
+    c->body_left -= (uint64_t)n;
+    c->server->serving = c;
+    c->r.events->piped(&c->r, pipe);
+    if (c->body_left == 0 && body_flows(c)) body_ends(c);
+    serve(c);
+}
+
+static void read_into_block(struct conn *c)
 {
     struct http1_server *s = c->server;
     size_t max = c->chunked                      ? CHUNKED_MAX
                  : c->body_left < MKV_BLOCK_SIZE ? (size_t)c->body_left
                                                  : MKV_BLOCK_SIZE;
     struct mkv_bytes bytes;
-    ssize_t n = mkv_blocks_read(s->opt.blocks, c->stream.fd, max, &bytes);
     size_t used;
 
-    if (n == 0) {
-        conn_close(c, "the client closed in the middle of a body");
-    } else if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR) conn_close(c, strerror(errno));
-    } else {
-        s->opt.metrics->bytes_in += bytes.len;
-        c->stream.progress_ms = mkv_loop_now(s->opt.loop);
-        s->serving = c;
-        used = feed(c, (const char *)bytes.data, bytes.len, bytes.block);
-        c->in = (const char *)bytes.data + used;
-        c->in_len = bytes.len - used;
-        serve(c);
-    }
+    if (!has_read(c, mkv_blocks_read(s->opt.blocks, c->stream.fd, max, &bytes))) return;
+    s->serving = c;
+    used = feed(c, (const char *)bytes.data, bytes.len, bytes.block);
+    c->in = (const char *)bytes.data + used;
+    c->in_len = bytes.len - used;
+    serve(c);
+}
+
+static void read_body(struct conn *c)
+{
+    struct mkv_pipe *pipe = wants_pipe(c) ? mkv_pipe_take(c->server->opt.pipes) : NULL;
+
+    if (pipe)
+        read_into_pipe(c, pipe);
+    else
+        read_into_block(c);
+    mkv_pipe_release(pipe);
 }
 
 /* ---- heads --------------------------------------------------------------- */

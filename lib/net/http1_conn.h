@@ -58,6 +58,7 @@ struct conn {
     bool keep;       /* the connection goes on after this request         */
     bool chunked;    /* the request's body is                             */
     bool expects;    /* the client waits for 100 Continue                 */
+    bool much;       /* the last read of the body brought enough for a pipe */
     bool above_high; /* output was above the high mark: owes a drained()  */
     bool no_memory;  /* noticed inside a verb; the next turn closes       */
     bool shut;       /* lingering: our side is shut down                  */

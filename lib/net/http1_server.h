@@ -22,6 +22,7 @@ struct http1_server;
 struct http1_server_options {
     struct mkv_loop *loop;       /* borrowed: outlives the front */
     struct mkv_blocks *blocks;   /* borrowed */
+    struct mkv_pipes *pipes;     /* borrowed; NULL: bodies come in memory */
     struct mkv_metrics *metrics; /* borrowed */
     mkv_handler *handler;
     void *handler_arg;

@@ -11,6 +11,7 @@
 #include "mkv/slice.h"
 #include "net/block.h"
 #include "net/http1.h"
+#include "net/pipe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +31,9 @@ struct mkv_request;
 struct mkv_request_events {
     /* A piece of the body, after read_body(r, true). */
     void (*body)(struct mkv_request *r, struct mkv_bytes piece);
+    /* A large piece of it, in a pipe, from where the handler may share or read it;
+     * what is left in it is dropped.  NULL: all of it comes to body(). */
+    void (*piped)(struct mkv_request *r, struct mkv_pipe *pipe);
     /* The whole body has been passed on; r->trailers are set.  Once. */
     void (*body_end)(struct mkv_request *r);
     /* Output fell below the low mark after it was above the high one. */

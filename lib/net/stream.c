@@ -1,5 +1,6 @@
 #include "net/stream.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <string.h>
@@ -15,14 +16,29 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     s->events->readable(s);
 }
 
+static void count(struct stream *s, size_t n)
+{
+    s->sent += n;
+    s->progress_ms = mkv_loop_now(s->loop);
+}
+
+static ssize_t write_pipe(struct stream *s)
+{
+    ssize_t n = mkv_pipe_drain(s->pipe, s->fd);
+
+    if (mkv_pipe_len(s->pipe)) return n;
+    mkv_pipe_release(s->pipe);
+    s->pipe = NULL;
+    return n;
+}
+
 /* One write(2) of what is there: a fast socket must not keep the others waiting. */
 static void write_once(struct stream *s)
 {
-    int n = evbuffer_write(s->out, s->fd);
+    ssize_t n = s->pipe ? write_pipe(s) : evbuffer_write(s->out, s->fd);
 
     if (n > 0) {
-        s->sent += (uint64_t)n;
-        s->progress_ms = mkv_loop_now(s->loop);
+        count(s, (size_t)n);
     } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
         s->events->failed(s, errno);
     }
@@ -86,6 +102,8 @@ void stream_close(struct stream *s)
     s->fd = -1;
     if (s->out) evbuffer_free(s->out);
     s->out = NULL;
+    mkv_pipe_release(s->pipe);
+    s->pipe = NULL;
 }
 
 enum mkv_err stream_read_on(struct stream *s, bool on)
@@ -99,6 +117,7 @@ enum mkv_err stream_read_on(struct stream *s, bool on)
 /* The buffer to append to; NULL without memory. */
 static struct evbuffer *output(struct stream *s)
 {
+    assert(!s->pipe);
     if (!s->out) s->out = evbuffer_new();
     if (s->out && !s->writing) mkv_loop_at_very_end(s->loop, &s->flush);
     return s->out;
@@ -127,6 +146,7 @@ enum mkv_err stream_add_buffer(struct stream *s, struct evbuffer *from)
 
 size_t stream_unsent(const struct stream *s)
 {
+    if (s->pipe) return mkv_pipe_len(s->pipe);
     return s->out ? evbuffer_get_length(s->out) : 0;
 }
 
@@ -135,13 +155,25 @@ enum mkv_err stream_send(struct stream *s, const void *data, size_t len)
     ssize_t n = stream_unsent(s) == 0 ? send(s->fd, data, len, MSG_NOSIGNAL) : 0;
 
     if (n > 0) {
-        s->sent += (uint64_t)n;
-        s->progress_ms = mkv_loop_now(s->loop);
+        count(s, (size_t)n);
         if ((size_t)n == len) return MKV_OK;
         data = (const char *)data + n;
         len -= (size_t)n;
     }
     return stream_add(s, data, len); /* a failed write fails again when this is flushed */
+}
+
+bool stream_share(struct stream *s, struct mkv_pipe *pipe)
+{
+    ssize_t n;
+
+    if (stream_unsent(s) > 0) return false;
+    s->pipe = mkv_pipe_share(pipe);
+    if (!s->pipe) return false;
+    n = write_pipe(s);
+    if (n > 0) count(s, (size_t)n);
+    if (s->pipe) mkv_loop_at_very_end(s->loop, &s->flush); /* where a failed write fails again */
+    return true;
 }
 
 void stream_trim(struct stream *s)

@@ -9,6 +9,7 @@
 
 #include "mkv/loop.h"
 #include "net/block.h"
+#include "net/pipe.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -34,6 +35,7 @@ struct stream {
     struct event read_event, write_event;
     struct mkv_loop *loop;             /* borrowed: outlives every stream           */
     struct evbuffer *out;              /* owned; NULL until something is unsent     */
+    struct mkv_pipe *pipe;             /* owned: unsent, and then out is empty; or NULL */
     struct mkv_chore flush;            /* writes at the end of the turn             */
     const struct stream_events *events;
     uint64_t progress_ms;              /* when bytes last moved, either way         */
@@ -52,6 +54,12 @@ enum mkv_err stream_read_on(struct stream *s, bool on) MKV_MUSTUSE;
 enum mkv_err stream_add(struct stream *s, const void *data, size_t len) MKV_MUSTUSE; /* copies */
 enum mkv_err stream_add_bytes(struct stream *s, struct mkv_bytes bytes) MKV_MUSTUSE;
 enum mkv_err stream_add_buffer(struct stream *s, struct evbuffer *from) MKV_MUSTUSE; /* drains from */
+
+/* Writes what lies in the pipe, at once; a share of what the kernel does not take
+ * is kept.  The pipe stays as it is.  False, and nothing was done, where something
+ * is unsent already or no pipe is to be had: read the pipe and add the bytes.
+ * Nothing may be added while a share is unsent.  As stream_send() otherwise. */
+bool stream_share(struct stream *s, struct mkv_pipe *pipe) MKV_MUSTUSE;
 
 /* For a whole short answer: writes at once where nothing is unsent, and queues
  * what the kernel does not take.  Calls no event; one that fails to write is

@@ -20,6 +20,7 @@
 #include "mkv/slice.h"
 #include "net/block.h"
 #include "net/http1.h"
+#include "net/pipe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,6 +45,7 @@ enum mkv_volume_state { MKV_VOLUME_UP, MKV_VOLUME_SUSPECT, MKV_VOLUME_DOWN };
 struct mkv_volumes_options {
     struct mkv_loop *loop;     /* borrowed */
     struct mkv_blocks *blocks; /* borrowed */
+    struct mkv_pipes *pipes;   /* borrowed; NULL: piped() is never called */
     uint64_t timeout_ms;       /* -voltimeout: to connect; to answer HEAD, GET, LIST */
     uint64_t stall_ms;         /* 0: VOLUME_STALL_MS                                  */
 };
@@ -100,14 +102,16 @@ struct mkv_exchange_options {
 struct mkv_exchange_events {
     /* PUT: the connection stands; the body may be sent.  Not before this. */
     void (*ready)(struct mkv_exchange *x, void *arg);
-    /* PUT: unsent fell below the low mark given to mkv_exchange_unsent's user
-     * (MKV_SEND_LOW) after it was above it. */
+    /* PUT: the volume is no longer behind, see mkv_exchange_behind(). */
     void (*drained)(struct mkv_exchange *x, void *arg);
     /* The head of the answer: GET and HEAD.  Valid during the call. */
     void (*head)(struct mkv_exchange *x, const struct http1_head *head, void *arg);
     /* GET: a piece of the body of a 200 or 206; REBALANCE: of any answer.
      * (Other bodies are dropped.)  None comes while paused; done may. */
     void (*body)(struct mkv_exchange *x, struct mkv_bytes piece, void *arg);
+    /* GET: a large piece of such a body, in a pipe; the pipe is the caller's again
+     * afterwards, whatever was left in it is dropped.  NULL: all comes to body(). */
+    void (*piped)(struct mkv_exchange *x, struct mkv_pipe *pipe, void *arg);
     /* Exactly once, last.  MKV_OK: status is the volume's answer, whatever it
      * is (a PUT may be refused before its body was sent).  MKV_EVOLUME: no
      * whole answer; mkv_exchange_why() says why.  x is gone afterwards. */
@@ -126,7 +130,14 @@ enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exch
  * come through done: also where the pieces do not add up to body_length. */
 void mkv_exchange_send(struct mkv_exchange *x, struct mkv_bytes piece);
 void mkv_exchange_send_end(struct mkv_exchange *x);
+/* The same with a piece that lies in a pipe, which stays as it is.  False: not at
+ * this time; read the pipe and send the bytes.  Nothing more may be given while
+ * mkv_exchange_behind() after it. */
+bool mkv_exchange_share(struct mkv_exchange *x, struct mkv_pipe *pipe) MKV_MUSTUSE;
 size_t mkv_exchange_unsent(const struct mkv_exchange *x);
+/* More than MKV_SEND_LOW is unsent, or was, and drained() has not yet said that it
+ * no longer is.  From the first mkv_exchange_share() on: more than nothing. */
+bool mkv_exchange_behind(const struct mkv_exchange *x);
 /* PUT: whether the whole body was handed to the kernel: if the exchange fails
  * then, the file may exist all the same.  Also valid in done. */
 bool mkv_exchange_sent_all(const struct mkv_exchange *x);

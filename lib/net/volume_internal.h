@@ -145,7 +145,8 @@ struct mkv_exchange {
     bool told_ready;
     bool whole;              /* all of the body has been given to us                  */
     bool sent_all;           /* ... and to the kernel, at least once                  */
-    bool above;              /* unsent was above MKV_SEND_LOW                         */
+    bool above;              /* unsent was above low: it owes a drained()             */
+    size_t low;              /* MKV_SEND_LOW; 0 once a piece was to be shared         */
     bool keeping;            /* may be sent once more: kept holds all that was given  */
     struct evbuffer *kept;   /* owned: to send it once more; NULL: nothing yet        */
 
@@ -153,6 +154,7 @@ struct mkv_exchange {
     int status;
     bool begun;              /* a byte of it has come                                 */
     bool keep_alive, drop, paused;
+    bool much;               /* the last read brought so much that a pipe is worth it */
     unsigned interim;        /* 1xx answers so far                                    */
     enum http1_framing framing;
     uint64_t left;           /* HTTP1_LENGTH: bytes of the body still to come         */

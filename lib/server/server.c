@@ -142,6 +142,7 @@ static enum mkv_err open_fronts(struct server *s)
         struct door *d = &s->doors[i];
         const struct http1_server_options opt = {.loop = s->loop,
                                                  .blocks = mkv_store_blocks(s->store),
+                                                 .pipes = mkv_store_pipes(s->store),
                                                  .metrics = &s->metrics,
                                                  .handler = mkv_route,
                                                  .handler_arg = &d->api};

@@ -37,10 +37,17 @@ static size_t longest_queue(const struct fanout *f)
     return longest;
 }
 
+static bool is_behind(const struct fanout *f)
+{
+    for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
+        if (f->copies[i].state == COPY_READY && mkv_exchange_behind(f->copies[i].x)) return true;
+    return false;
+}
+
 /* After a queue got shorter, or a copy left. */
 static void relax(struct fanout *f)
 {
-    if (!f->full || longest_queue(f) > MKV_SEND_LOW) return;
+    if (!f->full || is_behind(f)) return;
     f->full = false;
     f->events->drained(f->arg);
 }
@@ -142,6 +149,33 @@ void fanout_send(struct fanout *f, struct mkv_bytes piece)
     for (size_t i = 0; i < MKV_REPLICAS_MAX; i++)
         if (f->copies[i].state == COPY_READY) mkv_exchange_send(f->copies[i].x, piece);
     if (longest_queue(f) > COPY_HIGH) f->full = true;
+}
+
+bool fanout_share(struct fanout *f, struct mkv_pipe *pipe)
+{
+    bool all = true;
+
+    f->streaming = true;
+    f->given += mkv_pipe_len(pipe);
+    for (size_t i = 0; i < MKV_REPLICAS_MAX; i++) {
+        struct fanout_copy *c = &f->copies[i];
+
+        if (c->state != COPY_READY) continue;
+        c->missed = !mkv_exchange_share(c->x, pipe);
+        if (c->missed) all = false;
+    }
+    if (is_behind(f)) f->full = true;
+    return all;
+}
+
+void fanout_catch_up(struct fanout *f, struct mkv_bytes piece)
+{
+    for (size_t i = 0; i < MKV_REPLICAS_MAX; i++) {
+        struct fanout_copy *c = &f->copies[i];
+
+        if (c->state == COPY_READY && c->missed) mkv_exchange_send(c->x, piece);
+    }
+    if (is_behind(f)) f->full = true;
 }
 
 void fanout_end(struct fanout *f)

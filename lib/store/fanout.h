@@ -8,12 +8,13 @@
 #include "mkv/name.h"
 #include "mkv/record.h"
 #include "net/block.h"
+#include "net/pipe.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #define COPY_HIGH (1024 * 1024) /* a copy this far behind stops the sender... */
-/* ...until every copy is back under MKV_SEND_LOW (net/volume.h). */
+/* ...until no copy is behind any more (mkv_exchange_behind()). */
 
 struct mkv_store;
 struct mkv_exchange;
@@ -35,6 +36,7 @@ struct fanout_copy {
     struct mkv_exchange *x;  /* owned until it calls back */
     enum copy_state state;
     bool ambiguous;          /* failed without an answer after the whole body */
+    bool missed;             /* a piece that the others share: fanout_catch_up() */
 };
 
 struct fanout_events {
@@ -64,6 +66,11 @@ void fanout_init(struct fanout *f, struct mkv_store *store, struct mkv_slice key
 bool fanout_add(struct fanout *f, struct mkv_replica replica);
 unsigned fanout_count(const struct fanout *f, enum copy_state state);
 void fanout_send(struct fanout *f, struct mkv_bytes piece); /* to every copy that is ready */
+/* The same with a piece that lies in a pipe, which stays as it is.  False: some
+ * copies could not take it like that; read it, and all of it goes to
+ * fanout_catch_up(), which gives it to those.  Not while fanout_full(). */
+bool fanout_share(struct fanout *f, struct mkv_pipe *pipe) MKV_MUSTUSE;
+void fanout_catch_up(struct fanout *f, struct mkv_bytes piece);
 void fanout_end(struct fanout *f);                          /* the body is complete */
 bool fanout_full(const struct fanout *f);
 /* Breaks off what is under way, without calling back; those copies then count

@@ -181,6 +181,32 @@ void mkv_put_body(struct mkv_put *p, struct mkv_bytes piece)
     if (open_copies(p) == 0) put_fail(p, MKV_ETOOFEW); /* all left before it came */
 }
 
+/* Out of the pipe, for the MD5 and for copies that could not share it. */
+static enum mkv_err read_pipe(struct mkv_put *p, struct mkv_pipe *pipe, bool all_share)
+{
+    struct mkv_bytes piece;
+
+    while (mkv_pipe_len(pipe)) {
+        if (mkv_pipe_read(pipe, p->store->blocks, &piece) <= 0) return MKV_ENOMEM;
+        if (p->digest && digest_stream_add(p->digest, piece)) return MKV_ENOMEM;
+        if (!all_share) fanout_catch_up(&p->fan, piece);
+    }
+    return MKV_OK;
+}
+
+void mkv_put_piped(struct mkv_put *p, struct mkv_pipe *pipe)
+{
+    bool all_share;
+
+    if (p->step != PUT_STREAM) return;
+    p->record.size += (int64_t)mkv_pipe_len(pipe);
+    all_share = fanout_share(&p->fan, pipe);
+    if ((p->digest || !all_share) && read_pipe(p, pipe, all_share))
+        put_fail(p, MKV_ENOMEM);
+    else if (open_copies(p) == 0)
+        put_fail(p, MKV_ETOOFEW);
+}
+
 bool mkv_put_full(const struct mkv_put *p)
 {
     if (p->step != PUT_STREAM) return false;

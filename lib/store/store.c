@@ -40,7 +40,10 @@ size_t mkv_store_busy(const struct mkv_store *store)
 static enum mkv_err open_volumes(struct mkv_store *s, char *why, size_t why_size)
 {
     const struct mkv_volumes_options opt = {
-        .loop = s->loop, .blocks = s->blocks, .timeout_ms = s->cfg->voltimeout_ms};
+        .loop = s->loop,
+        .blocks = s->blocks,
+        .pipes = s->pipes,
+        .timeout_ms = s->cfg->voltimeout_ms};
     enum mkv_err err = mkv_volumes_open(&s->volumes, &opt);
 
     if (err) return err;
@@ -95,6 +98,8 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (!s->ids) goto out;
     err = mkv_blocks_open(&s->blocks);
     if (err) goto out;
+    err = mkv_pipes_open(&s->pipes);
+    if (err) goto out;
     err = digester_open(&s->digester, loop);
     if (err) goto out;
     err = probe_open(&s->probes, cfg->probe_ttl_ms);
@@ -139,6 +144,7 @@ void mkv_store_close(struct mkv_store *s)
     mkv_spool_close(s->spool);
     mkv_loop_settle(s->loop);  /* frees what retired */
     digester_close(s->digester);
+    mkv_pipes_close(s->pipes);
     mkv_blocks_close(s->blocks);
     probe_close(s->probes);
     free(s->by_id);
@@ -164,6 +170,11 @@ struct mkv_spool *mkv_store_spool(struct mkv_store *store)
 struct mkv_blocks *mkv_store_blocks(struct mkv_store *store)
 {
     return store->blocks;
+}
+
+struct mkv_pipes *mkv_store_pipes(struct mkv_store *store)
+{
+    return store->pipes;
 }
 
 /* ---- keys, volumes, places ---------------------------------------------------- */

@@ -28,6 +28,7 @@ struct mkv_store {
     struct mkv_metrics *metrics;   /* borrowed */
     struct mkv_index *index;       /* owned */
     struct mkv_blocks *blocks;     /* owned */
+    struct mkv_pipes *pipes;       /* owned */
     struct digester *digester;     /* owned */
     struct mkv_volumes *volumes;   /* owned */
     struct mkv_spool *spool;       /* owned; NULL but in the server */

@@ -362,6 +362,35 @@ static void back_pressure(void **state)
     assert_int_equal(f->gate.destroyed, 1);
 }
 
+/* Several streams share what one alone may be behind. */
+static void streams_share(void **state)
+{
+    struct fixture *f = *state;
+    struct feed feeds[STREAMS];
+
+    f->gate.shut = true;
+    for (size_t i = 0; i < STREAMS; i++) {
+        open_gated(&feeds[i], f, MOST, 100000);
+        give(&feeds[i]); /* long by now */
+    }
+    for (size_t i = 0; i < STREAMS; i++) {
+        while (!feeds[i].full) assert_true(give(&feeds[i]));
+        assert_true(feeds[i].given > DIGESTER_PART);
+        assert_true(feeds[i].given <= DIGESTER_PART + 100000);
+    }
+    for (size_t i = 1; i < STREAMS; i++) digest_stream_cancel(feeds[i].stream);
+    f->gate.shut = false;
+    finish(&feeds[0]);
+    assert_true(feeds[0].rooms > 0);
+    while (f->gate.destroyed < STREAMS) mkv_loop_turn(f->loop);
+    f->gate.shut = true;
+    open_gated(&feeds[0], f, MOST, 100000);
+    while (!feeds[0].full) assert_true(give(&feeds[0]));
+    assert_true(feeds[0].given > DIGESTER_HIGH);
+    f->gate.shut = false;
+    finish(&feeds[0]);
+}
+
 /* Ended while full: done(), and no room() before it. */
 static void ended_while_full(void **state)
 {
@@ -448,6 +477,7 @@ int main(void)
         TEST(any_length),      TEST(many_pieces),           TEST(nothing_at_all),
         TEST(several_sums),    TEST(too_many_sums),         TEST(side_by_side),
         TEST(back_pressure),   TEST(beside_one_that_rests), TEST(ended_while_full),
+        TEST(streams_share),
         TEST(cancelled),       TEST(cancelled_in_a_thread), TEST(closed_in_the_midst),
     };
 

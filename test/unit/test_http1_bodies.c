@@ -35,6 +35,53 @@ static void test_a_big_body(void **state)
     free(body);
 }
 
+/* From a client so fast that the socket is always full. */
+static void send_at_once(struct client *c, const char *data, size_t len)
+{
+    for (int tries = 0; len > 0 && tries < 10000; tries++) {
+        ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL);
+
+        if (n > 0) {
+            data += n;
+            len -= (size_t)n;
+        } else {
+            toy_turn(c->toy);
+        }
+    }
+}
+
+/* Large pieces come in pipes where the handler takes them, and nothing of the next
+ * request does. */
+static void test_a_body_in_pipes(void **state)
+{
+    static const char next[] = HEAD("/sink") "Content-Length: 3\r\n\r\nabc";
+    struct toy *t = *state;
+    size_t len = 3000000;
+    char *body = malloc(len);
+    struct client c;
+
+    assert_non_null(body);
+    for (size_t i = 0; i < len; i++) body[i] = (char)(i * 7 + i / 251);
+    client_open(&c, t);
+    client_send(&c, TEXT(HEAD("/piped") "Content-Length: 3000000\r\n\r\n"));
+    send_at_once(&c, body, len);
+    send_at_once(&c, next, sizeof(next) - 1);
+    client_wait_for(&c, "3 bytes");
+    assert_true(client_has(&c, "3000000 bytes, sum dc8adc372fe39ff8"));
+    assert_true(t->piped > 1);
+    assert_int_equal(t->gone, 0);
+    t->piped = 0;
+
+    client_send(&c, TEXT(HEAD("/piped") "Content-Length: 3000000\r\n\r\n"));
+    send_at_once(&c, body, len - 1);
+    toy_turns(t, 10);
+    assert_true(t->piped > 0);
+    client_close(&c);
+    toy_turns(t, 10);
+    assert_int_equal(t->gone, 1);
+    free(body);
+}
+
 static void test_a_big_chunked_body(void **state)
 {
     struct toy *t = *state;
@@ -423,6 +470,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TOY_TEST(test_a_big_body),
+        TOY_TEST(test_a_body_in_pipes),
         TOY_TEST(test_a_big_chunked_body),
         TOY_TEST(test_a_body_longer_than_announced),
         TOY_TEST(test_a_body_shorter_than_announced),

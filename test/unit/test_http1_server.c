@@ -438,7 +438,7 @@ static void test_closing_tells_the_handlers(void **state)
 {
     struct toy *t = *state;
     struct client c;
-    struct http1_server_options opt = {t->loop, t->blocks, &t->metrics, toy_handler, t};
+    struct http1_server_options opt = {t->loop, t->blocks, NULL, &t->metrics, toy_handler, t};
 
     client_open(&c, t);
     client_send(&c, TEXT("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n"));

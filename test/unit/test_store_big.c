@@ -1,4 +1,5 @@
-/* Values whose MD5 is taken beside the loop: right, awaited, and in nobody's way. */
+/* Large values: in memory and in pipes; MD5s that are taken beside the loop are right,
+ * awaited, and in nobody's way. */
 #include "store_helper.h"
 
 #include "store/store.h"
@@ -9,7 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define MOST (3 * 1024 * 1024)
+#define MOST  (3 * DIGESTER_HIGH)
+#define FIRST (64 * 1024) /* comes in memory, as from the front */
 
 /* ---- a body ------------------------------------------------------------------------ */
 
@@ -18,8 +20,9 @@ struct body {
     struct mkv_put *put;
     uint8_t *data;
     size_t len, step, given;
-    int file;            /* the data once more, to be read into blocks */
-    bool by_block, hold; /* hold: begins when the test says so */
+    int file; /* the data once more, to be read into blocks and pipes */
+    enum carried { IN_MEMORY, IN_BLOCKS, IN_PIPES, CARRIED } carried;
+    bool hold; /* begins when the test says so */
     bool full, done;
     unsigned ready, drained;
     enum mkv_err err;
@@ -31,22 +34,43 @@ static struct mkv_bytes next_bytes(struct body *b)
     size_t n = b->len - b->given < b->step ? b->len - b->given : b->step;
     struct mkv_bytes bytes = {b->data + b->given, n, NULL};
 
-    if (!b->by_block) return bytes;
+    if (b->carried == IN_MEMORY) return bytes;
     assert_int_equal(lseek(b->file, (off_t)b->given, SEEK_SET), b->given);
     assert_true(mkv_blocks_read(mkv_store_blocks(b->w->store), b->file, n, &bytes) > 0);
     return bytes;
 }
 
+static void give(struct body *b)
+{
+    struct mkv_bytes bytes = next_bytes(b);
+
+    mkv_put_body(b->put, bytes);
+    b->given += bytes.len;
+}
+
+static void give_pipe(struct body *b)
+{
+    struct mkv_pipe *pipe = mkv_pipe_take(mkv_store_pipes(b->w->store));
+    ssize_t n;
+
+    assert_non_null(pipe);
+    assert_int_equal(lseek(b->file, (off_t)b->given, SEEK_SET), b->given);
+    n = mkv_pipe_fill(pipe, b->file, b->step);
+    assert_true(n > 0);
+    mkv_put_piped(b->put, pipe);
+    b->given += (size_t)n;
+    mkv_pipe_release(pipe);
+}
+
 /* As the front does: until it is full, then after drained(). */
 static void feed(struct body *b)
 {
-    struct mkv_bytes bytes;
-
     b->full = false;
     while (b->given < b->len && !b->full) {
-        bytes = next_bytes(b);
-        mkv_put_body(b->put, bytes);
-        b->given += bytes.len;
+        if (b->carried == IN_PIPES && b->given >= FIRST)
+            give_pipe(b);
+        else
+            give(b);
         b->full = mkv_put_full(b->put);
     }
     if (b->given == b->len) mkv_put_end(b->put);
@@ -199,11 +223,11 @@ static void every_size_has_its_md5(void **state)
 
     (void)state;
     begin(&w, 3, "3");
-    for (size_t i = 0; i < 2 * COUNT(sizes); i++) {
+    for (size_t i = 0; i < CARRIED * COUNT(sizes); i++) {
         struct body b;
 
-        begin_body(&b, &w, sizes[i / 2]);
-        b.by_block = i % 2;
+        begin_body(&b, &w, sizes[i / CARRIED]);
+        b.carried = (enum carried)(i % CARRIED);
         put_body(&b, "/key");
         run_until(&w, b.done);
         expect_stored(&b);
@@ -223,7 +247,7 @@ static void a_slow_digest_stops_the_sender(void **state)
     begin(&w, 3, "3");
     hold_threads(&w, &g);
     begin_body(&b, &w, MOST);
-    b.by_block = true;
+    b.carried = IN_BLOCKS;
     put_body(&b, "/key");
     run_until(&w, b.ready);
     let_pass(&w, 200);
@@ -297,7 +321,7 @@ static void cancelled_while_digesting(void **state)
     begin(&w, 3, "3");
     hold_threads(&w, &g);
     begin_body(&b, &w, MOST);
-    b.by_block = true;
+    b.carried = IN_BLOCKS;
     put_body(&b, "/key");
     run_until(&w, b.ready);
     assert_true(b.given < MOST);
@@ -347,7 +371,7 @@ static void closed_while_digesting(void **state)
 
         begin(&w, 3, "3");
         begin_body(&b, &w, how == 0 ? MOST : DIGESTER_HIGH / 2);
-        b.by_block = how != 1;
+        b.carried = how != 1 ? IN_BLOCKS : IN_MEMORY;
         put_body(&b, "/key");
         run_until(&w, how < 2 ? b.ready : all_files(&w));
         assert_false(b.done);

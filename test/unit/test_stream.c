@@ -288,6 +288,83 @@ static void closed_before_the_turn_ends(void **state)
     assert_int_equal(f->written + f->failed, 0);
 }
 
+/* What the socket does not take of a pipe waits in one of the stream's own. */
+static void a_share_is_sent(void **state)
+{
+    static uint8_t data[100000], got[sizeof(data)];
+    struct fixture *f = *state;
+    struct mkv_pipes *pipes;
+    struct mkv_pipe *pipe;
+    int from[2];
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof(data); i++) data[i] = (uint8_t)(i * 2654435761u >> 13);
+    assert_int_equal(mkv_pipes_open(&pipes), MKV_OK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, from), 0);
+    pipe = mkv_pipe_take(pipes);
+    assert_int_equal(write(from[1], data, sizeof(data)), sizeof(data));
+    assert_int_equal(mkv_pipe_fill(pipe, from[0], sizeof(data)), sizeof(data));
+
+    add(f, "first");
+    assert_false(stream_share(&f->s, pipe));
+    turn(f);
+    assert_string_equal(heard(f), "first");
+    f->inside = true;
+    assert_true(stream_share(&f->s, pipe));
+    f->inside = false;
+    assert_int_equal(mkv_pipe_len(pipe), sizeof(data));
+    assert_in_range(stream_unsent(&f->s), 1, sizeof(data) - 1); /* some of it left at once */
+    assert_false(stream_share(&f->s, pipe));
+    while (len < sizeof(got)) {
+        ssize_t n = read(f->peer, got + len, sizeof(got) - len);
+
+        if (n > 0) len += (size_t)n;
+        turn(f);
+    }
+    assert_memory_equal(got, data, sizeof(data));
+    assert_int_equal(stream_unsent(&f->s), 0);
+    assert_true(f->written > 1);
+    assert_true(f->s.sent == sizeof(data) + 5);
+    add(f, "last");
+    turn(f);
+    assert_string_equal(heard(f), "last");
+
+    assert_true(stream_share(&f->s, pipe));
+    stream_close(&f->s); /* with a part of it unsent */
+    mkv_pipe_release(pipe);
+    mkv_pipes_close(pipes);
+    close(from[0]);
+    close(from[1]);
+}
+
+/* As of every write: told at the end of the turn. */
+static void a_share_for_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct mkv_pipes *pipes;
+    struct mkv_pipe *pipe;
+    int from[2];
+
+    assert_int_equal(mkv_pipes_open(&pipes), MKV_OK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, from), 0);
+    pipe = mkv_pipe_take(pipes);
+    assert_int_equal(write(from[1], "lost", 4), 4);
+    assert_int_equal(mkv_pipe_fill(pipe, from[0], 4), 4);
+    close(f->peer);
+    f->peer = -1;
+    f->inside = true;
+    assert_true(stream_share(&f->s, pipe));
+    f->inside = false;
+    assert_int_equal(f->failed, 0);
+    turn(f);
+    assert_int_equal(f->failed, 1);
+    assert_int_equal(f->err, EPIPE);
+    mkv_pipe_release(pipe);
+    mkv_pipes_close(pipes);
+    close(from[0]);
+    close(from[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -297,7 +374,8 @@ int main(void)
         TEST(short_answers),       TEST(reading),
         TEST(a_failure),           TEST(a_failure_of_a_short_answer),
         TEST(a_failure_while_waiting), TEST(closed_by_its_owner),
-        TEST(closed_before_the_turn_ends),
+        TEST(closed_before_the_turn_ends), TEST(a_share_is_sent),
+        TEST(a_share_for_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

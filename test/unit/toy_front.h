@@ -29,11 +29,12 @@
 struct toy {
     struct mkv_loop *loop;
     struct mkv_blocks *blocks;
+    struct mkv_pipes *pipes;
     struct mkv_metrics metrics;
     struct http1_server *server;
     struct mkv_chore awake;   /* keeps a turn from waiting            */
     struct mkv_request *held; /* borrowed: by /hold, /later, /pausing */
-    size_t begun, smuggled, gone, drained, body_ends;
+    size_t begun, smuggled, gone, drained, body_ends, piped;
     char gone_why[128];
     size_t max_unsent;
 };
@@ -66,6 +67,16 @@ static inline void toy_on_body(struct mkv_request *r, struct mkv_bytes piece)
         job->paused = true;
         job->toy->held = r;
     }
+}
+
+static inline void toy_on_piped(struct mkv_request *r, struct mkv_pipe *pipe)
+{
+    struct toy_job *job = r->state;
+    struct mkv_bytes piece;
+
+    assert_true(mkv_pipe_len(pipe) > 0);
+    job->toy->piped++;
+    while (mkv_pipe_read(pipe, job->toy->blocks, &piece) > 0) toy_on_body(r, piece);
 }
 
 static inline void toy_on_body_end(struct mkv_request *r)
@@ -141,8 +152,12 @@ static inline void toy_abort(struct mkv_request *r)
 
 static inline void toy_handler(struct mkv_request *r, void *arg)
 {
-    static const struct mkv_request_events events = {toy_on_body, toy_on_body_end, toy_on_drained,
-                                                     toy_on_gone};
+    static const struct mkv_request_events events = {.body = toy_on_body,
+                                                     .body_end = toy_on_body_end,
+                                                     .drained = toy_on_drained,
+                                                     .gone = toy_on_gone};
+    static const struct mkv_request_events with_pipes = {
+        .body = toy_on_body, .piped = toy_on_piped, .body_end = toy_on_body_end, .gone = toy_on_gone};
     struct toy *t = arg;
     struct toy_job *job = calloc(1, sizeof(*job));
     char text[512];
@@ -157,6 +172,9 @@ static inline void toy_handler(struct mkv_request *r, void *arg)
     if (r->method == MKV_METHOD_OTHER) {
         toy_reply(r, 501, "no such method");
     } else if (toy_at(r, "/sink")) { /* reads the body at once */
+        r->transport->read_body(r, true);
+    } else if (toy_at(r, "/piped")) { /* the same, in pipes where the front likes */
+        r->events = &with_pipes;
         r->transport->read_body(r, true);
     } else if (toy_at(r, "/later") || toy_at(r, "/hold")) { /* does nothing until toy_go() */
         t->held = r;
@@ -238,7 +256,9 @@ static inline int toy_setup(void **state)
     assert_non_null(t);
     assert_int_equal(mkv_loop_open(&t->loop), MKV_OK);
     assert_int_equal(mkv_blocks_open(&t->blocks), MKV_OK);
-    opt = (struct http1_server_options){t->loop, t->blocks, &t->metrics, toy_handler, t};
+    assert_int_equal(mkv_pipes_open(&t->pipes), MKV_OK);
+    opt = (struct http1_server_options){t->loop,     t->blocks,   t->pipes,
+                                        &t->metrics, toy_handler, t};
     assert_int_equal(http1_server_open(&t->server, &opt), MKV_OK);
     *state = t;
     return 0;
@@ -250,6 +270,7 @@ static inline int toy_teardown(void **state)
 
     http1_server_close(t->server);
     mkv_loop_close(t->loop);
+    mkv_pipes_close(t->pipes);
     mkv_blocks_close(t->blocks);
     assert_int_equal(t->metrics.connections_open, 0);
     free(t);
