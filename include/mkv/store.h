@@ -143,6 +143,9 @@ struct mkv_read_events {
     void (*opened)(uint64_t size, void *arg);
     /* A piece; none while paused.  Borrowed for the call. */
     void (*body)(struct mkv_bytes piece, void *arg);
+    /* A large one, in a pipe; what is left in it is dropped.  NULL: all comes to
+     * body().  Else up to MKV_PIPE_SIZE more may come to body() after a pause. */
+    void (*piped)(struct mkv_pipe *pipe, void *arg);
     /* Once, last; r is gone.  MKV_OK: all of it was given.  MKV_EGONE: every
      * replica says that it has not; MKV_ECANNOTASK: none could go on, or the key
      * holds another value by now and the old files are gone; MKV_EVOLUME: a

@@ -158,6 +158,23 @@ static void on_body(struct mkv_bytes piece, void *arg)
     if (c->r->transport->unsent(c->r) > MKV_OUTPUT_HIGH) mkv_read_pause(g->read, true);
 }
 
+/* The same without a copy, where the client has taken all that came before. */
+static void on_piped(struct mkv_pipe *pipe, void *arg)
+{
+    struct s3_call *c = arg;
+    struct get *g = c->state;
+    bool shared = c->r->transport->share(c->r, pipe);
+    struct mkv_bytes piece;
+
+    while (!shared && g->read && mkv_pipe_len(pipe)) {
+        if (mkv_pipe_read(pipe, mkv_store_blocks(c->api->store), &piece) > 0)
+            on_body(piece, c);
+        else
+            break_off(c, "out of memory");
+    }
+    if (g->read && c->r->transport->unsent(c->r) > 0) mkv_read_pause(g->read, true);
+}
+
 static void on_read(enum mkv_err err, void *arg)
 {
     struct s3_call *c = arg;
@@ -243,7 +260,7 @@ static void reply_bad_range(struct s3_call *c)
 static void start_read(struct s3_call *c)
 {
     static const struct mkv_read_events events = {
-        .opened = on_opened, .body = on_body, .done = on_read};
+        .opened = on_opened, .body = on_body, .piped = on_piped, .done = on_read};
     struct get *g = c->state;
     struct mkv_read_options opt = {.key = c->object, .record = &g->rec, .length = 0};
     enum s3_error bad = g->rec.size < 0 ? S3_OK : choose(c);

@@ -101,12 +101,25 @@ void s3_input_clear(struct s3_input *in)
 
 /* ---- the body -------------------------------------------------------------------- */
 
+enum s3_error s3_input_skip(struct s3_input *in, size_t len)
+{
+    in->received += len;
+    if (in->length >= 0 && in->received > (uint64_t)in->length)
+        return fail(in, S3_INCOMPLETE_BODY, "The body is longer than announced.");
+    return S3_OK;
+}
+
+bool s3_input_is_plain(const struct s3_input *in)
+{
+    return !in->is_chunked && !in->sha256 && !in->md5 && !in->sum.kind;
+}
+
 static enum s3_error take_payload(struct s3_input *in, struct mkv_bytes piece, s3_sink *sink,
                                   void *arg)
 {
-    in->received += piece.len;
-    if (in->length >= 0 && in->received > (uint64_t)in->length)
-        return fail(in, S3_INCOMPLETE_BODY, "The body is longer than announced.");
+    enum s3_error err = s3_input_skip(in, piece.len);
+
+    if (err) return err;
     if (in->sha256) mkv_digest_add(in->sha256, piece.data, piece.len);
     if (in->md5) mkv_digest_add(in->md5, piece.data, piece.len);
     if (in->sum.kind) s3_sum_add(&in->sum, piece.data, piece.len);

@@ -50,6 +50,10 @@ void s3_input_clear(struct s3_input *in);
 typedef void s3_sink(struct mkv_bytes piece, void *arg);
 enum s3_error s3_input_add(struct s3_input *in, struct mkv_bytes bytes, s3_sink *sink,
                            void *arg) MKV_MUSTUSE;
+/* Whether the payload is the body as it is, and nothing is taken of its bytes: then
+ * pieces need not be looked at, only counted, by s3_input_skip(). */
+bool s3_input_is_plain(const struct s3_input *in);
+enum s3_error s3_input_skip(struct s3_input *in, size_t len) MKV_MUSTUSE;
 /* The body is over; trailers: those of HTTP's own chunked coding. */
 enum s3_error s3_input_end(struct s3_input *in, const struct mkv_header *trailers,
                            size_t ntrailers) MKV_MUSTUSE;

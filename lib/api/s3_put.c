@@ -110,6 +110,20 @@ static void on_body(struct mkv_request *r, struct mkv_bytes piece)
         r->transport->read_body(r, false);
 }
 
+/* Of a body that nobody has to look at. */
+static void on_piped(struct mkv_request *r, struct mkv_pipe *pipe)
+{
+    struct s3_call *c = r->state;
+    struct put *p = c->state;
+    enum s3_error err = p->write.err ? S3_OK : s3_input_skip(&p->input, mkv_pipe_len(pipe));
+
+    if (!err) mkv_put_piped(p->store, pipe);
+    if (err)
+        body_is_bad(c, err, p->input.why);
+    else if (mkv_put_full(p->store))
+        r->transport->read_body(r, false);
+}
+
 static void on_body_end(struct mkv_request *r)
 {
     struct s3_call *c = r->state;
@@ -166,6 +180,8 @@ void s3_put_object(struct s3_call *c)
 {
     static const struct mkv_request_events events = {
         .body = on_body, .body_end = on_body_end, .gone = on_gone};
+    static const struct mkv_request_events plain = {
+        .body = on_body, .piped = on_piped, .body_end = on_body_end, .gone = on_gone};
     struct put *p = calloc(1, sizeof(*p));
     const char *why = NULL;
     enum s3_error err;
@@ -187,6 +203,6 @@ void s3_put_object(struct s3_call *c)
         s3_reply_error(c, err, why);
         return;
     }
-    c->r->events = &events;
+    c->r->events = s3_input_is_plain(&p->input) ? &plain : &events;
     start(c);
 }

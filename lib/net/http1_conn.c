@@ -157,7 +157,7 @@ void conn_request_over(struct conn *c)
     free(c->target);
     c->target = NULL;
     http1_chunks_clear(&c->chunks);
-    c->above_high = false;
+    c->above_high = c->shares = false;
     c->answer = ANSWER_NONE;
 
     if (c->keep && whole && !s->draining)
@@ -378,6 +378,11 @@ static void serve(struct conn *c)
     if (c->step != CONN_CLOSED) settle(c);
 }
 
+static bool owes_drained(const struct conn *c)
+{
+    return c->above_high && stream_unsent(&c->stream) < (c->shares ? 1 : MKV_OUTPUT_LOW);
+}
+
 void conn_resume(struct conn *c)
 {
     struct http1_server *s = c->server;
@@ -386,7 +391,7 @@ void conn_resume(struct conn *c)
         conn_close(c, "out of memory");
         return;
     }
-    if (c->above_high && stream_unsent(&c->stream) < MKV_OUTPUT_LOW) {
+    if (owes_drained(c)) {
         c->above_high = false;
         s->serving = c;
         if (c->r.events && c->r.events->drained) c->r.events->drained(&c->r);
@@ -484,7 +489,7 @@ static void on_written(struct stream *stream)
     size_t unsent = stream_unsent(stream);
 
     count_sent(c);
-    if (c->above_high && unsent < MKV_OUTPUT_LOW) conn_resume_later(c);
+    if (owes_drained(c)) conn_resume_later(c);
     if (unsent > 0) return;
     stream_trim(stream);
     finish_last(c);

@@ -60,6 +60,7 @@ struct conn {
     bool expects;    /* the client waits for 100 Continue                 */
     bool much;       /* the last read of the body brought enough for a pipe */
     bool above_high; /* output was above the high mark: owes a drained()  */
+    bool shares;     /* the answer is given in pipes: both marks are 0    */
     bool no_memory;  /* noticed inside a verb; the next turn closes       */
     bool shut;       /* lingering: our side is shut down                  */
     int minor;       /* of the request's version                          */

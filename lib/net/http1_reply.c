@@ -232,6 +232,19 @@ static enum mkv_err add_chunk(struct stream *s, struct evbuffer *bytes)
     return err ? err : stream_add(s, "\r\n", 2);
 }
 
+static size_t verb_unsent(struct mkv_request *r)
+{
+    struct conn *c = conn_of(r);
+
+    return stream_unsent(&c->stream) + (c->server->serving == c ? c->server->gathered : 0);
+}
+
+/* Whether drained() will be owed. */
+static void note_unsent(struct conn *c)
+{
+    if (stream_unsent(&c->stream) > (c->shares ? 0 : MKV_OUTPUT_HIGH)) c->above_high = true;
+}
+
 static void verb_body(struct mkv_request *r, struct evbuffer *bytes)
 {
     struct conn *c = conn_of(r);
@@ -253,7 +266,23 @@ static void verb_body(struct mkv_request *r, struct evbuffer *bytes)
         err = stream_add_buffer(&c->stream, bytes);
     c->answer_left -= len;
     if (err) give_up(c);
-    if (stream_unsent(&c->stream) > MKV_OUTPUT_HIGH) c->above_high = true;
+    note_unsent(c);
+}
+
+static bool verb_share(struct mkv_request *r, struct mkv_pipe *pipe)
+{
+    struct conn *c = conn_of(r);
+    size_t len = mkv_pipe_len(pipe);
+
+    assert(c->step == CONN_REQUEST && c->answer != ANSWER_NONE);
+    c->shares = true;
+    if (c->answer != ANSWER_LENGTH || verb_unsent(r) > 0) return false;
+    assert(len <= c->answer_left);
+    c->stream.progress_ms = mkv_loop_now(c->server->opt.loop);
+    if (!stream_share(&c->stream, pipe)) return false;
+    c->answer_left -= len;
+    note_unsent(c);
+    return true;
 }
 
 static void verb_abort(struct mkv_request *r, const char *why)
@@ -315,17 +344,11 @@ static void verb_read_body(struct mkv_request *r, bool on)
         conn_want_read(c);
 }
 
-static size_t verb_unsent(struct mkv_request *r)
-{
-    struct conn *c = conn_of(r);
-
-    return stream_unsent(&c->stream) + (c->server->serving == c ? c->server->gathered : 0);
-}
-
 const struct mkv_transport http1_transport = {
     .reply = verb_reply,
     .head = verb_head,
     .body = verb_body,
+    .share = verb_share,
     .end = verb_end,
     .read_body = verb_read_body,
     .unsent = verb_unsent,

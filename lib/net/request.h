@@ -36,7 +36,8 @@ struct mkv_request_events {
     void (*piped)(struct mkv_request *r, struct mkv_pipe *pipe);
     /* The whole body has been passed on; r->trailers are set.  Once. */
     void (*body_end)(struct mkv_request *r);
-    /* Output fell below the low mark after it was above the high one. */
+    /* Output fell below the low mark after it was above the high one; from the first
+     * share() on: to nothing, after there was some. */
     void (*drained)(struct mkv_request *r);
     /* The client went away, stalled, or sent a broken body (the front has
      * answered that itself).  Nothing may be called on r afterwards, which
@@ -58,6 +59,10 @@ struct mkv_transport {
     void (*head)(struct mkv_request *r, int status, const struct mkv_header *h, size_t n,
                  int64_t length);
     void (*body)(struct mkv_request *r, struct evbuffer *bytes); /* drains bytes */
+    /* A piece that lies in a pipe, which stays as it is.  False: not at this time; read
+     * the pipe and give the bytes to body().  After it nothing more may be given until
+     * drained(), unless unsent() is 0. */
+    bool (*share)(struct mkv_request *r, struct mkv_pipe *pipe);
     void (*end)(struct mkv_request *r);
     /* Starts, pauses, resumes reading the body.  Off until called.  The first
      * call with true is where "100 Continue" goes out, if the client waits. */

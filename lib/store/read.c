@@ -134,6 +134,7 @@ out:
 
 static void on_head(struct mkv_exchange *x, const struct http1_head *head, void *arg);
 static void on_body(struct mkv_exchange *x, struct mkv_bytes piece, void *arg);
+static void on_piped(struct mkv_exchange *x, struct mkv_pipe *pipe, void *arg);
 static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *arg);
 
 /* For what is still to come; where nothing is, for the size alone.  nginx takes no
@@ -141,8 +142,10 @@ static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *
  * goes to the end anyway. */
 static enum mkv_err ask(struct mkv_read *r, struct mkv_replica replica)
 {
-    static const struct mkv_exchange_events events = {
-        .head = on_head, .body = on_body, .done = on_done};
+    const struct mkv_exchange_events events = {.head = on_head,
+                                               .body = on_body,
+                                               .piped = r->events->piped ? on_piped : NULL,
+                                               .done = on_done};
     char key_path[MKV_PATH_MAX], path[STORE_PATH_MAX];
     size_t len = mkv_key_path_md5(key_path, key_of(r), r->md5, r->record.generation);
     uint64_t end = (uint64_t)(r->record.size < 0 ? INT64_MAX : r->record.size);
@@ -265,6 +268,21 @@ static void on_body(struct mkv_exchange *x, struct mkv_bytes piece, void *arg)
     r->given += piece.len;
     r->events->body(piece, r->arg);
     if (r->step == READ_FLOW && r->surplus && r->given == wanted(r)) finish(r, MKV_OK);
+}
+
+/* Passed on as it is where all of it is wanted. */
+static void on_piped(struct mkv_exchange *x, struct mkv_pipe *pipe, void *arg)
+{
+    struct mkv_read *r = arg;
+    struct mkv_bytes piece;
+
+    if (r->skip == 0 && !r->surplus) {
+        r->given += mkv_pipe_len(pipe);
+        r->events->piped(pipe, r->arg);
+        return;
+    }
+    while (r->step == READ_FLOW && mkv_pipe_read(pipe, r->store->blocks, &piece) > 0)
+        on_body(x, piece, r);
 }
 
 static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *arg)
