@@ -167,6 +167,7 @@ static inline void say(int fd, const char *text)
 struct fixture {
     struct mkv_loop *loop;
     struct mkv_blocks *blocks;
+    struct mkv_pipes *pipes;
     struct mkv_volumes *volumes;
     struct mkv_volume *volume;
     struct event *guard; /* wakes the loop, so that waiting can end */
@@ -351,8 +352,10 @@ static inline void fixture_open(struct fixture *f, uint64_t timeout_ms, uint64_t
 
     assert_int_equal(mkv_loop_open(&f->loop), MKV_OK);
     assert_int_equal(mkv_blocks_open(&f->blocks), MKV_OK);
+    assert_int_equal(mkv_pipes_open(&f->pipes), MKV_OK);
     opt.loop = f->loop;
     opt.blocks = f->blocks;
+    opt.pipes = f->pipes;
     assert_int_equal(mkv_volumes_open(&f->volumes, &opt), MKV_OK);
     f->guard = event_new(mkv_loop_base(f->loop), -1, EV_PERSIST, fixture_tick, NULL);
     assert_int_equal(event_add(f->guard, &(struct timeval){0, 20000}), 0);
@@ -371,6 +374,7 @@ static inline void fixture_close(struct fixture *f)
     mkv_volumes_close(f->volumes);
     event_free(f->guard);
     mkv_loop_close(f->loop);
+    mkv_pipes_close(f->pipes);
     mkv_blocks_close(f->blocks);
 }
 
