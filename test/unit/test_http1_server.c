@@ -420,6 +420,31 @@ static void test_back_pressure(void **state)
     client_close(&c);
 }
 
+/* An answer in pipes waits until the last one has left, and the next answer too. */
+static void test_a_shared_answer(void **state)
+{
+    struct toy *t = *state;
+    struct client c;
+    size_t size = 5000000;
+
+    client_open_sized(&c, t, 16 * 1024);
+    client_send(&c, TEXT("GET /shared?5000000 HTTP/1.1\r\nHost: a\r\n\r\n"
+                         "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
+    toy_turns(t, 20);
+    assert_int_equal(t->begun, 1);
+    client_wait_for(&c, "GET [/hello] []");
+    assert_true(t->shared > 5);
+    assert_true(t->drained > 5);
+    assert_true(evbuffer_get_length(c.got) > size);
+    assert_true(evbuffer_get_length(c.got) < size + 500);
+    client_send(&c, TEXT("GET /shared?5000000 HTTP/1.1\r\nHost: a\r\n\r\n"));
+    toy_turns(t, 20);
+    assert_int_equal(t->gone, 0);
+    client_close(&c); /* in the midst of it */
+    toy_turns(t, 20);
+    assert_int_equal(t->gone, 1);
+}
+
 static void test_abort_cuts_the_answer(void **state)
 {
     struct toy *t = *state;
@@ -593,6 +618,7 @@ int main(void)
         TOY_TEST(test_a_client_that_never_reads),
         TOY_TEST(test_a_client_that_goes_away),
         TOY_TEST(test_back_pressure),
+        TOY_TEST(test_a_shared_answer),
         TOY_TEST(test_abort_cuts_the_answer),
         TOY_TEST(test_closing_tells_the_handlers),
         TOY_TEST(test_drain),

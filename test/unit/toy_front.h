@@ -17,6 +17,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ struct toy {
     struct http1_server *server;
     struct mkv_chore awake;   /* keeps a turn from waiting            */
     struct mkv_request *held; /* borrowed: by /hold, /later, /pausing */
-    size_t begun, smuggled, gone, drained, body_ends, piped;
+    size_t begun, smuggled, gone, drained, body_ends, piped, shared;
     char gone_why[128];
     size_t max_unsent;
 };
@@ -44,7 +45,7 @@ struct toy_job {
     struct toy *toy;
     uint64_t received, sum;
     size_t left; /* to stream */
-    bool pausing, paused;
+    bool pausing, paused, sharing;
 };
 
 static inline void toy_reply(struct mkv_request *r, int status, const char *text)
@@ -115,12 +116,47 @@ static inline void toy_stream(struct mkv_request *r)
     r->transport->end(r);
 }
 
+/* The same, each piece of up to 200,000 bytes in a pipe where the front takes one. */
+static inline void toy_share(struct mkv_request *r)
+{
+    static char bytes[200000];
+    struct toy_job *job = r->state;
+
+    memset(bytes, 's', sizeof(bytes));
+    while (job->left > 0) {
+        size_t n = job->left < sizeof(bytes) ? job->left : sizeof(bytes);
+        struct mkv_pipe *pipe = mkv_pipe_take(job->toy->pipes);
+        struct evbuffer *b = evbuffer_new();
+        int file = memfd_create("bytes", MFD_CLOEXEC);
+
+        assert_int_equal(write(file, bytes, n), n);
+        assert_int_equal(lseek(file, 0, SEEK_SET), 0);
+        assert_int_equal(mkv_pipe_fill(pipe, file, n), n);
+        job->left -= n;
+        if (r->transport->share(r, pipe)) {
+            job->toy->shared++;
+        } else {
+            evbuffer_add(b, bytes, n);
+            r->transport->body(r, b);
+        }
+        evbuffer_free(b);
+        mkv_pipe_release(pipe);
+        close(file);
+        if (r->transport->unsent(r) > 0) return; /* drained() goes on */
+    }
+    free(job);
+    r->transport->end(r);
+}
+
 static inline void toy_on_drained(struct mkv_request *r)
 {
     struct toy_job *job = r->state;
 
     job->toy->drained++;
-    toy_stream(r);
+    if (job->sharing)
+        toy_share(r);
+    else
+        toy_stream(r);
 }
 
 static inline void toy_on_gone(struct mkv_request *r, const char *why)
@@ -188,6 +224,11 @@ static inline void toy_handler(struct mkv_request *r, void *arg)
         r->transport->head(r, 200, NULL, 0,
                            toy_at(r, "/known") ? (int64_t)job->left : MKV_LENGTH_UNKNOWN);
         toy_stream(r);
+    } else if (toy_at(r, "/shared")) { /* the same, in pipes */
+        job->left = (size_t)strtoul(r->query.data, NULL, 10);
+        job->sharing = true;
+        r->transport->head(r, 200, NULL, 0, (int64_t)job->left);
+        toy_share(r);
     } else if (toy_at(r, "/big")) { /* 64 KB at once */
         char *big = calloc(1, 65537);
 
