@@ -19,7 +19,6 @@
 #define DIGESTER_LEAST (32 * 1024)   /* of a longer one, a thread takes so much or more    */
 #define DIGESTER_HIGH  (1024 * 1024) /* a stream so far behind is full...                  */
 #define DIGESTER_LOW   (512 * 1024)  /* ...until it is only so far behind                  */
-#define DIGESTER_GATHER_MS 2         /* so long a piece may wait for others to go with it  */
 #define DIGESTER_THREADS   4         /* at most; one fewer than there are processors       */
 #define DIGESTER_SUMS_MAX  4
 
@@ -48,7 +47,10 @@ struct digest_events {
     void (*done)(const uint8_t *md5, void *arg);
 };
 
-enum mkv_err digester_open(struct digester **out, struct mkv_loop *loop) MKV_MUSTUSE;
+/* gather_ms: so long a piece may wait for others to go with it.  Longer costs
+ * less for each byte, and whoever waits for the digests has them later. */
+enum mkv_err digester_open(struct digester **out, struct mkv_loop *loop,
+                           unsigned gather_ms) MKV_MUSTUSE;
 /* Its streams end without calling back.  NULL is fine. */
 void digester_close(struct digester *d);
 
