@@ -12,6 +12,9 @@
 
 #define WHY_MAX          1024
 #define MASTER_TIMEOUT_MS 5000
+/* While a volume waits for its disk, with one of several files, the kernel should have enough
+ * of the others. */
+#define READ_AHEAD (8 * 1024 * 1024)
 /* A master that moves a large value says nothing until it is done.  Where it
  * dies the connection breaks: it is on this machine, as the index is. */
 #define MASTER_PATIENCE_MS (UINT64_C(7) * 24 * 3600 * 1000)
@@ -69,7 +72,9 @@ static enum mkv_err open_read_only(struct job *job, char *why)
 
 static enum mkv_err open_volumes(struct job *job)
 {
-    struct mkv_volumes_options opt = {.loop = job->loop, .timeout_ms = job->cfg->voltimeout_ms};
+    struct mkv_volumes_options opt = {.loop = job->loop,
+                                      .timeout_ms = job->cfg->voltimeout_ms,
+                                      .ahead = job->cfg->deep ? READ_AHEAD : 0};
     enum mkv_err err = mkv_blocks_open(&job->blocks);
 
     opt.blocks = job->blocks;

@@ -131,7 +131,7 @@ static int sum_up(struct verify *v)
 
 static int run(struct verify *v)
 {
-    if (v->job.cfg->deep && digester_open(&v->digester, v->job.loop)) {
+    if (v->job.cfg->deep && digester_open(&v->digester, v->job.loop, VERIFY_GATHER_MS)) {
         job_error(&v->job, mkv_slice(NULL, 0), "no thread can be started to take MD5s");
         return sum_up(v);
     }

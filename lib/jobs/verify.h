@@ -27,6 +27,7 @@ struct evbuffer;
 #define VERIFY_CHANGES    8     /* a key that changes so often under the check is in use   */
 #define VERIFY_ERASING_MS 300   /* an unlinked key may be on its way out: look a bit later */
 #define VERIFY_SAID       100   /* lines about repairs and the like; then only counted     */
+#define VERIFY_GATHER_MS  20    /* nobody waits for one MD5: they are to go eight at once   */
 
 /* ---- verify_judge.c ---------------------------------------------------------------- */
 

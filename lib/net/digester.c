@@ -49,6 +49,7 @@ STAILQ_HEAD(stream_queue, digest_stream);
 
 struct digester {
     struct mkv_loop *loop;      /* borrowed */
+    unsigned gather_ms;
     LIST_HEAD(, digest_stream) all; /* owned */
     unsigned nlong;             /* of them: those that are, or were, STREAM_LONG */
     struct event *woken;        /* owned: wake_fd is readable */
@@ -209,7 +210,7 @@ static void wait_for_work(struct digester *d)
     while (!d->queued && !d->stop) pthread_cond_wait(&d->work, &d->lock);
     if (!is_worth_waiting(d)) return;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += DIGESTER_GATHER_MS * 1000000;
+    until.tv_nsec += d->gather_ms * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     while (is_worth_waiting(d))
@@ -531,13 +532,14 @@ static void init_lock(struct digester *d)
     pthread_condattr_destroy(&monotonic);
 }
 
-enum mkv_err digester_open(struct digester **out, struct mkv_loop *loop)
+enum mkv_err digester_open(struct digester **out, struct mkv_loop *loop, unsigned gather_ms)
 {
     struct digester *d = calloc(1, sizeof(*d));
     enum mkv_err err = MKV_ENOMEM;
 
     if (!d) return MKV_ENOMEM;
     d->loop = loop;
+    d->gather_ms = gather_ms;
     d->round = 1;
     LIST_INIT(&d->all);
     STAILQ_INIT(&d->queue);

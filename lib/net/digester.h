@@ -17,11 +17,10 @@
 
 #define DIGESTER_SHORT (64 * 1024)   /* so much of a stream is no work for a thread        */
 #define DIGESTER_LEAST (32 * 1024)   /* of a longer one, a thread takes so much or more    */
-#define DIGESTER_HIGH  (8 * 1024 * 1024) /* a stream so far behind is full, until it has caught up
-                                        by a quarter; several have this much together,  */
-#define DIGESTER_PART  (1024 * 1024) /* but each so much: one core that has volumes to serve
-                                        as well digests in bursts                       */
-#define DIGESTER_GATHER_MS 2         /* so long a piece may wait for others to go with it  */
+/* A stream so far behind is full, until it has caught up by a quarter.  Threads that
+ * share their cores with volumes digest in bursts: much less, and volumes run dry. */
+#define DIGESTER_HIGH  (8 * 1024 * 1024) /* all streams together...                        */
+#define DIGESTER_PART  (1024 * 1024)     /* ...but each so much                            */
 #define DIGESTER_THREADS   4         /* at most; one fewer than there are processors       */
 #define DIGESTER_SUMS_MAX  4
 
@@ -50,7 +49,10 @@ struct digest_events {
     void (*done)(const uint8_t *md5, void *arg);
 };
 
-enum mkv_err digester_open(struct digester **out, struct mkv_loop *loop) MKV_MUSTUSE;
+/* gather_ms: so long a piece may wait for others to go with it.  Longer costs
+ * less for each byte, and whoever waits for the digests has them later. */
+enum mkv_err digester_open(struct digester **out, struct mkv_loop *loop,
+                           unsigned gather_ms) MKV_MUSTUSE;
 /* Its streams end without calling back.  NULL is fine. */
 void digester_close(struct digester *d);
 

@@ -48,6 +48,8 @@ struct mkv_volumes_options {
     struct mkv_pipes *pipes;   /* borrowed; NULL: piped() is never called */
     uint64_t timeout_ms;       /* -voltimeout: to connect; to answer HEAD, GET, LIST */
     uint64_t stall_ms;         /* 0: VOLUME_STALL_MS                                  */
+    size_t ahead;              /* so much of an answer the kernel should take before it is read,
+                                  as far as the system lets it; 0: what it thinks fit */
 };
 enum mkv_err mkv_volumes_open(struct mkv_volumes **out,
                               const struct mkv_volumes_options *opt) MKV_MUSTUSE;

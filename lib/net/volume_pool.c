@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,16 @@ static bool spare_descriptor(struct mkv_volumes *vs)
     return oldest != NULL;
 }
 
+/* A receive buffer never shrinks below what the low mark once needed, and goes
+ * on growing by itself; SO_RCVBUF would fix its size, and at less than that. */
+static void take_ahead(int fd, size_t bytes)
+{
+    int low = bytes < INT_MAX ? (int)bytes : INT_MAX, one = 1;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+}
+
 static int new_socket(struct mkv_volumes *vs, int family)
 {
     int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, yes = 1;
@@ -170,6 +181,7 @@ static int new_socket(struct mkv_volumes *vs, int family)
         fd = socket(family, type, 0);
     /* A request is written whole: nothing is gained by waiting for more. */
     if (fd >= 0) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    if (fd >= 0 && vs->opt.ahead) take_ahead(fd, vs->opt.ahead);
     return fd;
 }
 

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#define GATHER_MS 2 /* that a client may wait, so that MD5s are taken side by side */
+
 /* ---- things under way -------------------------------------------------------- */
 
 void store_op_begin(struct mkv_store *s, struct store_op *op, void (*drop)(struct store_op *))
@@ -100,7 +102,7 @@ enum mkv_err mkv_store_open(struct mkv_store **out, struct mkv_loop *loop,
     if (err) goto out;
     err = mkv_pipes_open(&s->pipes);
     if (err) goto out;
-    err = digester_open(&s->digester, loop);
+    err = digester_open(&s->digester, loop, GATHER_MS);
     if (err) goto out;
     err = probe_open(&s->probes, cfg->probe_ttl_ms);
     if (err) goto out;

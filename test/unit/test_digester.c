@@ -47,7 +47,7 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
 
-    if (!f || mkv_loop_open(&f->loop) || digester_open(&f->digester, f->loop)) return -1;
+    if (!f || mkv_loop_open(&f->loop) || digester_open(&f->digester, f->loop, 2)) return -1;
     if (mkv_blocks_open(&f->blocks)) return -1;
     f->gate.loop = pthread_self();
     f->data = malloc(MOST);
@@ -469,6 +469,26 @@ static void closed_in_the_midst(void **state)
     assert_int_equal(f->gate.destroyed, COUNT(feeds));
 }
 
+/* For one that had something to do lately, and for as long as the digester was told to. */
+static void waits_for_others(void **state)
+{
+    struct fixture *f = *state;
+    struct feed first, second;
+
+    digester_close(f->digester);
+    assert_int_equal(digester_open(&f->digester, f->loop, 60000), MKV_OK);
+    open_gated(&first, f, 3 * DIGESTER_SHORT, DIGESTER_SHORT + 1);
+    open_gated(&second, f, 3 * DIGESTER_SHORT, DIGESTER_SHORT + 1);
+    give(&first);
+    wait_for_thread(f, 0);
+    mkv_loop_turn(f->loop); /* it is finished */
+    give(&second);
+    usleep(50000);
+    assert_int_equal(f->gate.waiting, 1);
+    give(&first);
+    wait_for_thread(f, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -479,6 +499,7 @@ int main(void)
         TEST(back_pressure),   TEST(beside_one_that_rests), TEST(ended_while_full),
         TEST(streams_share),
         TEST(cancelled),       TEST(cancelled_in_a_thread), TEST(closed_in_the_midst),
+        TEST(waits_for_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

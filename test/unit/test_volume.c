@@ -428,6 +428,35 @@ static void test_old_idle_connections_are_dropped(void **state)
     trace_clear(&second);
 }
 
+/* The size of the buffer that the kernel receives into. */
+static int buffer_of(struct fixture *f)
+{
+    struct trace t;
+    int size = 0;
+    socklen_t len = sizeof(size);
+
+    trace_init(&t, f);
+    ask(&t, MKV_VOLUME_DELETE, "/x");
+    assert_int_equal(t.status, 201);
+    assert_int_equal(getsockopt(TAILQ_FIRST(&f->volume->idle)->stream.fd, SOL_SOCKET, SO_RCVBUF,
+                                &size, &len),
+                     0);
+    volume_close_connection(TAILQ_FIRST(&f->volume->idle));
+    trace_clear(&t);
+    return size;
+}
+
+static void test_the_kernel_takes_ahead(void **state)
+{
+    struct fixture *f = *state;
+    int before;
+
+    fake_start(&f->fake, script_always_201);
+    before = buffer_of(f);
+    f->volumes->opt.ahead = 1024 * 1024;
+    assert_true(buffer_of(f) > before);
+}
+
 int main(void)
 {
 #define WITH(test)       cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -447,6 +476,7 @@ int main(void)
         WITH(test_next_address_where_refused),
         cmocka_unit_test_setup_teardown(test_next_address_where_silent, set_up_4s, tear_down),
         WITH(test_old_idle_connections_are_dropped),
+        WITH(test_the_kernel_takes_ahead),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
