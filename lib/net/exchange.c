@@ -54,8 +54,7 @@ static void drop_connection(struct mkv_exchange *x)
 {
     note_sent(x);
     if (x->connecting) volume_connect_cancel(x->connecting);
-    if (x->connection) volume_close_connection(x->connection);
-    x->connection = NULL;
+    if (x->connection) pipeline_break(x, false);
 }
 
 /* Takes x out of everything it is in; the memory lives to the end of the turn. */
@@ -74,7 +73,8 @@ static void leave(struct mkv_exchange *x)
 
 void exchange_discard(struct mkv_exchange *x)
 {
-    drop_connection(x);
+    if (x->connecting) volume_connect_cancel(x->connecting);
+    if (x->connection) volume_close_connection(x->connection);
     leave(x);
 }
 
@@ -93,13 +93,15 @@ void exchange_complete(struct mkv_exchange *x, bool reuse)
     struct volume_connection *c = x->connection;
 
     note_sent(x);
-    if (reuse && x->keep_alive && stream_unsent(&c->stream) == 0 &&
-        stream_read_on(&c->stream, true) == MKV_OK) {
-        volume_count_sent(c);
+    reuse = reuse && x->keep_alive;
+    if (reuse && c->depth > 1) {
+        pipeline_remove(x); /* the next answer is due */
+    } else if (reuse && !c->spoilt && stream_unsent(&c->stream) == 0 &&
+               stream_read_on(&c->stream, true) == MKV_OK) {
+        pipeline_remove(x);
         volume_put_idle(c);
-        x->connection = NULL;
     } else {
-        drop_connection(x);
+        pipeline_break(x, !x->keep_alive);
     }
     volume_answered(x->volume, x->status);
     leave(x);
@@ -251,14 +253,13 @@ static void send_request(struct mkv_exchange *x);
 
 /* x has a connection now.  A PUT waits for the end of the turn, so that what is
  * handed over in ready() leaves together with the head. */
-static void attach(struct mkv_exchange *x, struct volume_connection *c)
+static void attached(struct mkv_exchange *x)
 {
-    x->connection = c;
+    struct volume_connection *c = x->connection;
+
     x->keeping = c->answered && !x->retried;
     x->since_ms = mkv_loop_now(c->stream.loop);
     x->step = EXCHANGE_READY;
-    c->exchange = x;
-    c->sent_before = c->stream.sent;
     if (x->method == MKV_VOLUME_PUT)
         mkv_loop_at_end(c->stream.loop, &x->chore);
     else
@@ -273,38 +274,49 @@ static void connect_afresh(struct mkv_exchange *x)
 
 static void begin(struct mkv_exchange *x)
 {
-    struct volume_connection *c = volume_take_idle(x->volume);
+    struct mkv_volume *v = x->volume;
+    struct volume_connection *c = NULL;
 
     if (is_brief(x)) {
         x->counted = true;
-        x->volume->brief++;
+        v->brief++;
+        c = pipeline_to_join(x);
     }
+    if (c)
+        pipeline_add(c, x);
+    else
+        c = volume_take_idle(x);
     if (c) {
-        x->volume->stats.busy++;
-        attach(x, c);
+        if (is_brief(x)) v->gathering = c;
+        attached(x);
     } else {
         connect_afresh(x);
     }
 }
 
-void exchange_connected(struct mkv_exchange *x, struct volume_connection *c)
+void exchange_connected(struct mkv_exchange *x)
 {
-    attach(x, c);
+    attached(x);
 }
 
-void exchange_broken(struct mkv_exchange *x, const char *why)
+void exchange_send_again(struct mkv_exchange *x)
 {
-    /* Still keeping: not retried yet, and nothing of a PUT's body is lost. */
-    if (!x->keeping || x->begun) {
-        exchange_fail(x, BLAME_VOLUME, why);
-        return;
-    }
-    drop_connection(x);
     mkv_loop_forget(x->volume->all->opt.loop, &x->chore);
     x->keeping = false;
     x->retried = true;
     x->volume->stats.retries++;
     connect_afresh(x);
+}
+
+void exchange_broken(struct mkv_exchange *x, const char *why)
+{
+    note_sent(x);
+    pipeline_break(x, true);
+    /* Still keeping: not retried yet, and nothing of a PUT's body is lost. */
+    if (x->keeping && !x->begun)
+        exchange_send_again(x);
+    else
+        exchange_fail(x, BLAME_VOLUME, why);
 }
 
 /* ---- the request --------------------------------------------------------- */
@@ -314,6 +326,7 @@ static void send_request(struct mkv_exchange *x)
     struct stream *s = &x->connection->stream;
 
     x->step = EXCHANGE_ANSWER;
+    x->begins_at = s->sent + stream_unsent(s);
     if (stream_add(s, x->head, x->head_len) || (x->kept && stream_add_buffer(s, x->kept)))
         exchange_fail_later(x, BLAME_NOBODY, "out of memory");
 }
@@ -422,16 +435,6 @@ void exchange_written(struct mkv_exchange *x)
     if (x->step == EXCHANGE_ANSWER && x->events.drained) x->events.drained(x, x->arg);
 }
 
-/* A volume that refuses a body answers and closes: the answer may be there. */
-void exchange_write_failed(struct mkv_exchange *x, int err)
-{
-    struct volume_connection *c = x->connection;
-
-    exchange_readable(x);
-    if (x->connection == c && x->step == EXCHANGE_ANSWER)
-        exchange_broken(x, exchange_errno(x, err));
-}
-
 /* ---- the rest of the interface ------------------------------------------- */
 
 void mkv_exchange_pause(struct mkv_exchange *x, bool paused)
@@ -448,11 +451,25 @@ void mkv_exchange_pause(struct mkv_exchange *x, bool paused)
         exchange_fail_later(x, BLAME_NOBODY, "out of memory");
 }
 
+static void tell_nobody(struct mkv_exchange *x, enum mkv_err err, int status, void *arg)
+{
+    (void)x;
+    (void)err;
+    (void)status;
+    (void)arg;
+}
+
+/* Where others share the connection, its answer is waited for, so that theirs
+ * can be told from it. */
 void mkv_exchange_cancel(struct mkv_exchange *x)
 {
     struct mkv_volume *v = x->volume;
 
     if (x->step == EXCHANGE_GONE) return;
+    if (x->connection && x->connection->depth > 1) {
+        x->events = (struct mkv_exchange_events){.done = tell_nobody};
+        return;
+    }
     exchange_discard(x);
     next_turn(v);
 }
@@ -476,6 +493,12 @@ static uint64_t stall_deadline(const struct mkv_exchange *x)
     return since + x->volume->all->opt.stall_ms;
 }
 
+static void leave_stuck_pipeline(struct mkv_exchange *x)
+{
+    pipeline_break(x, false);
+    exchange_send_again(x);
+}
+
 void exchange_check(struct mkv_exchange *x, uint64_t now)
 {
     const struct mkv_volumes *vs = x->volume->all;
@@ -492,6 +515,8 @@ void exchange_check(struct mkv_exchange *x, uint64_t now)
             exchange_fail_later(x, BLAME_VOLUME, vs->no_answer);
         else if (patient && now >= stall_deadline(x))
             exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);
+        else if (!patient && pipeline_is_stuck(x, now))
+            leave_stuck_pipeline(x);
         break;
     case EXCHANGE_BODY:
         if (now >= stall_deadline(x)) exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);

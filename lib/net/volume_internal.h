@@ -1,7 +1,8 @@
-/* lib/net/volume_internal.h - what the four files of the volume client share.
+/* lib/net/volume_internal.h - what the five files of the volume client share.
  *
  *   volume.c           the servers: names, states, probes, the tick
  *   volume_pool.c      connections: idle ones, new ones
+ *   volume_pipeline.c  the exchanges that share a connection
  *   exchange.c         one exchange: its life and the request
  *   exchange_answer.c  one exchange: the answer
  *
@@ -22,6 +23,8 @@
                                         not used again                                */
 #define VOLUME_KEEP_MAX  (64 * 1024) /* of a PUT's body, for sending it once more     */
 #define VOLUME_DROP_MAX  (64 * 1024) /* a longer unwanted body costs the connection   */
+#define VOLUME_PIPELINE_MAX 8        /* exchanges on one connection: the eighth saves one
+                                        eighth of a write, and waits for seven files   */
 #define VOLUME_BUCKETS   256
 #define VOLUME_WHY_MAX   64
 
@@ -32,12 +35,18 @@ enum volume_blame {
     BLAME_REFUSED  /* nobody listens there: down at once                  */
 };
 
+TAILQ_HEAD(exchange_queue, mkv_exchange);
+
 struct volume_connection {
     struct stream stream;           /* first: a stream's callbacks find us by it      */
     struct mkv_volume *volume;      /* borrowed: outlives its connections             */
-    struct mkv_exchange *exchange;  /* borrowed; NULL: idle                           */
+    struct exchange_queue pipeline; /* borrowed: those who wait for an answer, in the order
+                                       of the answers; empty: idle                    */
+    unsigned depth;                 /* of the pipeline                                */
     bool answered;                  /* has served an exchange before                  */
-    uint64_t sent_before;           /* stream.sent when the exchange took it          */
+    bool spoilt;                    /* an answer will come that nobody waits for: it
+                                       closes behind the pipeline                     */
+    uint64_t sent_before;           /* stream.sent when it was taken                  */
     uint64_t idle_since_ms;
     TAILQ_ENTRY(volume_connection) link; /* among the volume's idle ones, newest first */
     struct mkv_retired retired;
@@ -45,7 +54,6 @@ struct volume_connection {
 
 TAILQ_HEAD(volume_connections, volume_connection);
 LIST_HEAD(exchanges, mkv_exchange);
-TAILQ_HEAD(exchange_queue, mkv_exchange);
 
 struct mkv_volume {
     struct mkv_volumes *all;        /* borrowed: owns us                              */
@@ -62,6 +70,8 @@ struct mkv_volume {
     struct mkv_exchange *probe;     /* borrowed: under way; NULL: none                */
 
     struct volume_connections idle; /* owned */
+    struct volume_connection *gathering; /* borrowed: its requests have not left yet, more
+                                            may join; NULL: none                      */
     unsigned brief;                 /* HEADs and DELETEs under way                    */
     struct exchange_queue queue;    /* more of them, waiting for their turn           */
     struct mkv_volume_stats stats;
@@ -97,10 +107,12 @@ void volumes_wake(struct mkv_volumes *vs, uint64_t within_ms);
 
 struct volume_connecting; /* an attempt to connect: the name, then each address */
 
-/* The newest idle connection; NULL: none. */
-struct volume_connection *volume_take_idle(struct mkv_volume *v);
-/* Keeps it for the next exchange; drops the oldest where there are too many. */
+/* The newest idle connection, with x as its pipeline; NULL: none. */
+struct volume_connection *volume_take_idle(struct mkv_exchange *x);
+/* Its pipeline has become empty: keeps it for the next exchange; drops the
+ * oldest where there are too many. */
 void volume_put_idle(struct volume_connection *c);
+/* Takes its pipeline off it: those exchanges have no connection then. */
 void volume_close_connection(struct volume_connection *c);
 /* Adds what was sent for the exchange to the volume's numbers. */
 void volume_count_sent(struct volume_connection *c);
@@ -111,6 +123,31 @@ void volume_connect(struct mkv_exchange *x);
 void volume_connect_cancel(struct volume_connecting *k);
 /* Time has passed: on to the next address, or x fails. */
 void volume_connect_check(struct volume_connecting *k, uint64_t now);
+
+/* ---- volume_pipeline.c --------------------------------------------------- */
+
+/* HEADs of one turn leave together on one connection, and so do DELETEs: one
+ * write, and often one read, for up to VOLUME_PIPELINE_MAX of them.  Only on a
+ * connection that has served before, of a volume that is UP.  Answers come in
+ * the order of the requests, so that an exchange that gives up its place takes
+ * those behind it along.  A HEAD may then be sent once more on a connection of
+ * its own.  A DELETE only where the volume has closed: it may still be carried
+ * out otherwise, when the file of that name is another one. */
+
+/* Where x may join others; NULL: nowhere. */
+struct volume_connection *pipeline_to_join(const struct mkv_exchange *x);
+/* The last in the pipeline from now on. */
+void pipeline_add(struct volume_connection *c, struct mkv_exchange *x);
+/* Leaves it; those behind keep their place: its answer has come. */
+void pipeline_remove(struct mkv_exchange *x);
+/* Gives up its place; without anybody before it, the connection is closed. */
+void pipeline_break(struct mkv_exchange *x, bool closed_by_volume);
+/* Those behind x go elsewhere, or fail. */
+void pipeline_scatter_behind(struct mkv_exchange *x, bool closed_by_volume);
+/* Others have kept it from being answered for half of -voltimeout. */
+bool pipeline_is_stuck(const struct mkv_exchange *x, uint64_t now);
+/* Reads once: whose turn it is gets it, then the one behind. */
+void pipeline_readable(struct volume_connection *c);
 
 /* ---- exchange.c ---------------------------------------------------------- */
 
@@ -129,13 +166,15 @@ struct mkv_exchange {
     enum exchange_step step;
     enum mkv_exchange_method method;
     struct mkv_volume *volume;            /* borrowed                                 */
-    struct volume_connection *connection; /* owned; NULL but from READY to BODY       */
+    struct volume_connection *connection; /* shared with its pipeline; NULL but from READY
+                                             to BODY                                  */
     struct volume_connecting *connecting; /* owned; NULL but in CONNECT               */
     struct mkv_exchange_events events;
     void *arg;
 
     uint64_t started_ms;
     uint64_t since_ms;       /* since when the volume has had something to do         */
+    uint64_t begins_at;      /* stream.sent before the first byte of the request      */
     bool retried;            /* the connection had been closed meanwhile: second one  */
     bool counted;            /* in the volume's brief                                 */
 
@@ -167,15 +206,17 @@ struct mkv_exchange {
     char why_text[VOLUME_WHY_MAX];
 
     LIST_ENTRY(mkv_exchange) link;
-    TAILQ_ENTRY(mkv_exchange) turn;       /* in the volume's queue                    */
+    TAILQ_ENTRY(mkv_exchange) turn;       /* in the volume's queue, then in a pipeline */
     struct mkv_chore chore;
     struct mkv_retired retired;
     size_t head_len;
     char head[];             /* the request's head, as it is sent                     */
 };
 
-/* The connection stands. */
-void exchange_connected(struct mkv_exchange *x, struct volume_connection *c);
+/* The connection stands, with x as its pipeline. */
+void exchange_connected(struct mkv_exchange *x);
+/* On a fresh connection.  x has none. */
+void exchange_send_again(struct mkv_exchange *x);
 /* Fails at the end of this turn: allowed anywhere.  why: static or x's own. */
 void exchange_fail_later(struct mkv_exchange *x, enum volume_blame blame, const char *why);
 /* Ends without calling back. */
@@ -193,11 +234,14 @@ void exchange_broken(struct mkv_exchange *x, const char *why);
 const char *exchange_errno(struct mkv_exchange *x, int err);
 /* What the connection's stream tells. */
 void exchange_written(struct mkv_exchange *x);
-void exchange_write_failed(struct mkv_exchange *x, int err);
 
 /* ---- exchange_answer.c --------------------------------------------------- */
 
-void exchange_readable(struct mkv_exchange *x);
+/* Bytes have come.  Returns how many of them were its own: fewer than all only
+ * where the answer has ended.  x may be over afterwards. */
+size_t exchange_answer(struct mkv_exchange *x, struct mkv_bytes bytes);
+/* The volume has closed the connection. */
+void exchange_end_of_input(struct mkv_exchange *x);
 /* No longer paused: hands on what was held, then reads on.  From a chore. */
 void exchange_resume(struct mkv_exchange *x);
 

@@ -15,8 +15,8 @@ static void on_readable(struct stream *s)
 {
     struct volume_connection *c = (struct volume_connection *)s;
 
-    if (c->exchange)
-        exchange_readable(c->exchange);
+    if (c->depth)
+        pipeline_readable(c);
     else
         volume_close_connection(c); /* the end, or bytes that nobody asked for */
 }
@@ -25,17 +25,18 @@ static void on_written(struct stream *s)
 {
     struct volume_connection *c = (struct volume_connection *)s;
 
-    if (c->exchange) exchange_written(c->exchange);
+    if (c->depth) exchange_written(TAILQ_FIRST(&c->pipeline));
 }
 
+/* A volume that refuses a body answers and closes: the answer may be there. */
 static void on_failed(struct stream *s, int err)
 {
     struct volume_connection *c = (struct volume_connection *)s;
+    struct mkv_exchange *x;
 
-    if (c->exchange)
-        exchange_write_failed(c->exchange, err);
-    else
-        volume_close_connection(c);
+    on_readable(s);
+    x = TAILQ_FIRST(&c->pipeline);
+    if (x && x->step == EXCHANGE_ANSWER) exchange_broken(x, exchange_errno(x, err));
 }
 
 static const struct stream_events connection_events = {on_readable, on_written, on_failed};
@@ -48,20 +49,26 @@ void volume_count_sent(struct volume_connection *c)
 
 void volume_close_connection(struct volume_connection *c)
 {
-    if (c->exchange) {
-        c->exchange = NULL;
-        c->volume->stats.busy--;
+    struct mkv_volume *v = c->volume;
+    struct mkv_exchange *x;
+
+    if (c->depth) {
+        v->stats.busy--;
     } else {
-        TAILQ_REMOVE(&c->volume->idle, c, link);
-        c->volume->stats.idle--;
+        TAILQ_REMOVE(&v->idle, c, link);
+        v->stats.idle--;
     }
+    while ((x = TAILQ_FIRST(&c->pipeline)))
+        pipeline_remove(x);
+    if (v->gathering == c) v->gathering = NULL;
     volume_count_sent(c);
     stream_close(&c->stream);
     mkv_loop_retire(c->stream.loop, &c->retired, free, c);
 }
 
-struct volume_connection *volume_take_idle(struct mkv_volume *v)
+struct volume_connection *volume_take_idle(struct mkv_exchange *x)
 {
+    struct mkv_volume *v = x->volume;
     uint64_t now = mkv_loop_now(v->all->opt.loop);
     struct volume_connection *c;
 
@@ -70,6 +77,8 @@ struct volume_connection *volume_take_idle(struct mkv_volume *v)
     if (!c) return NULL;
     TAILQ_REMOVE(&v->idle, c, link);
     v->stats.idle--;
+    v->stats.busy++;
+    pipeline_add(c, x);
     return c;
 }
 
@@ -77,7 +86,7 @@ void volume_put_idle(struct volume_connection *c)
 {
     struct mkv_volume *v = c->volume;
 
-    c->exchange = NULL;
+    volume_count_sent(c);
     c->answered = true;
     c->idle_since_ms = mkv_loop_now(c->stream.loop);
     v->stats.busy--;
@@ -187,17 +196,18 @@ static void connection_stands(struct volume_connecting *k)
     stream_init(&c->stream, v->all->opt.loop, k->fd, &connection_events);
     k->fd = -1;
     c->volume = v;
+    TAILQ_INIT(&c->pipeline);
     v->preferred = (v->preferred + k->tried - 1) % v->address.n;
     v->stats.connects++;
     volume_connect_cancel(k);
-    c->exchange = x;
+    pipeline_add(c, x);
     v->stats.busy++;
     if (stream_read_on(&c->stream, true)) {
         volume_close_connection(c);
         exchange_fail_later(x, BLAME_NOBODY, "out of memory");
         return;
     }
-    exchange_connected(x, c);
+    exchange_connected(x);
 }
 
 static void try_next(struct volume_connecting *k);

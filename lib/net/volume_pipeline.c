@@ -1,0 +1,104 @@
+/* lib/net/volume_pipeline.c - the exchanges that share a connection. */
+#include "net/volume_internal.h"
+
+#include <errno.h>
+
+/* ---- joining and leaving ------------------------------------------------- */
+
+struct volume_connection *pipeline_to_join(const struct mkv_exchange *x)
+{
+    struct volume_connection *c = x->volume->gathering;
+
+    if (!c || c->depth == 0 || c->depth >= VOLUME_PIPELINE_MAX) return NULL;
+    if (!c->answered || c->spoilt || x->volume->state != MKV_VOLUME_UP) return NULL;
+    if (c->stream.sent != c->sent_before) return NULL; /* its requests have left */
+    return TAILQ_FIRST(&c->pipeline)->method == x->method ? c : NULL;
+}
+
+void pipeline_add(struct volume_connection *c, struct mkv_exchange *x)
+{
+    TAILQ_INSERT_TAIL(&c->pipeline, x, turn);
+    c->depth++;
+    x->connection = c;
+}
+
+void pipeline_remove(struct mkv_exchange *x)
+{
+    TAILQ_REMOVE(&x->connection->pipeline, x, turn);
+    x->connection->depth--;
+    x->connection = NULL;
+}
+
+void pipeline_scatter_behind(struct mkv_exchange *x, bool closed_by_volume)
+{
+    struct mkv_exchange *y;
+
+    while ((y = TAILQ_NEXT(x, turn))) {
+        pipeline_remove(y);
+        if (y->step >= EXCHANGE_FAILED) continue; /* it will be told */
+        if (y->method == MKV_VOLUME_HEAD || closed_by_volume)
+            exchange_send_again(y);
+        else
+            exchange_fail_later(y, BLAME_VOLUME, "no answer came to the request before it");
+    }
+}
+
+void pipeline_break(struct mkv_exchange *x, bool closed_by_volume)
+{
+    struct volume_connection *c = x->connection;
+
+    pipeline_scatter_behind(x, closed_by_volume);
+    if (c->depth == 1) {
+        volume_close_connection(c);
+    } else {
+        pipeline_remove(x);
+        c->spoilt = true;
+    }
+}
+
+/* ---- time ---------------------------------------------------------------- */
+
+bool pipeline_is_stuck(const struct mkv_exchange *x, uint64_t now)
+{
+    const struct volume_connection *c = x->connection;
+    uint64_t since = c->stream.progress_ms > x->since_ms ? c->stream.progress_ms : x->since_ms;
+
+    return x != TAILQ_FIRST(&c->pipeline) && now >= since + c->volume->all->opt.timeout_ms / 2;
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+/* Whose answer is due; NULL: nobody's, or it will be told of a failure at the
+ * end of this turn. */
+static struct mkv_exchange *next_due(struct volume_connection *c)
+{
+    struct mkv_exchange *x = TAILQ_FIRST(&c->pipeline);
+
+    return x && x->step < EXCHANGE_FAILED ? x : NULL;
+}
+
+void pipeline_readable(struct volume_connection *c)
+{
+    struct mkv_exchange *x = next_due(c);
+    struct mkv_bytes bytes;
+    ssize_t n;
+    size_t used;
+
+    if (!x) return;
+    n = mkv_blocks_read(c->volume->all->opt.blocks, c->stream.fd, MKV_BLOCK_SIZE, &bytes);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR) exchange_broken(x, exchange_errno(x, errno));
+        return;
+    }
+    if (n == 0) {
+        exchange_end_of_input(x);
+        return;
+    }
+    c->volume->stats.bytes_received += (uint64_t)n;
+    c->stream.progress_ms = mkv_loop_now(c->stream.loop);
+    while (bytes.len && (x = next_due(c))) {
+        used = exchange_answer(x, bytes);
+        bytes.data += used;
+        bytes.len -= used;
+    }
+}
