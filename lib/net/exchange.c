@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADERS_MAX 160 /* Content-Length or Transfer-Encoding, Date, Range, Authorization, the
+#define HEADERS_MAX                                                                                \
+    160 /* Content-Length or Transfer-Encoding, Date, Range, Authorization, the
                            last CRLF */
-#define DATE_MAX    40
+#define DATE_MAX 40
 
 /* ---- the end ------------------------------------------------------------- */
 
@@ -42,17 +43,26 @@ static void next_turn(struct mkv_volume *v)
     }
 }
 
-static void note_sent(struct mkv_exchange *x)
+bool exchange_is_written(const struct mkv_exchange *x)
 {
-    if (x->connection && x->step >= EXCHANGE_ANSWER && x->whole &&
-        stream_unsent(&x->connection->stream) == 0)
-        x->sent_all = true;
+    return x->whole && x->connection->stream.sent >= x->ends_at;
+}
+
+/* What is among others' bytes can not be taken back. */
+static bool is_sent(const struct mkv_exchange *x)
+{
+    return exchange_is_written(x) || (x->whole && x->connection->depth > 1);
+}
+
+void exchange_note_sent(struct mkv_exchange *x)
+{
+    if (x->connection && x->step >= EXCHANGE_ANSWER && is_sent(x)) x->sent_all = true;
 }
 
 /* The connection is of no more use. */
 static void drop_connection(struct mkv_exchange *x)
 {
-    note_sent(x);
+    exchange_note_sent(x);
     if (x->connecting) volume_connect_cancel(x->connecting);
     if (x->connection) pipeline_break(x, false);
 }
@@ -92,7 +102,7 @@ void exchange_complete(struct mkv_exchange *x, bool reuse)
 {
     struct volume_connection *c = x->connection;
 
-    note_sent(x);
+    exchange_note_sent(x);
     reuse = reuse && x->keep_alive;
     if (reuse && c->depth > 1) {
         pipeline_remove(x); /* the next answer is due */
@@ -112,7 +122,7 @@ void exchange_complete(struct mkv_exchange *x, bool reuse)
 void exchange_fail_later(struct mkv_exchange *x, enum volume_blame blame, const char *why)
 {
     if (x->step >= EXCHANGE_FAILED) return;
-    note_sent(x);
+    exchange_note_sent(x);
     if (x->step == EXCHANGE_QUEUED) TAILQ_REMOVE(&x->volume->queue, x, turn);
     if (x->connecting) volume_connect_cancel(x->connecting);
     x->step = EXCHANGE_FAILED;
@@ -310,7 +320,7 @@ void exchange_send_again(struct mkv_exchange *x)
 
 void exchange_broken(struct mkv_exchange *x, const char *why)
 {
-    note_sent(x);
+    exchange_note_sent(x);
     pipeline_break(x, true);
     /* Still keeping: not retried yet, and nothing of a PUT's body is lost. */
     if (x->keeping && !x->begun)
@@ -321,14 +331,72 @@ void exchange_broken(struct mkv_exchange *x, const char *why)
 
 /* ---- the request --------------------------------------------------------- */
 
+static enum mkv_err add_kept(struct mkv_exchange *x)
+{
+    struct stream *s = &x->connection->stream;
+    const uint8_t *data;
+
+    if (!x->kept) return MKV_OK;
+    if (!x->keeping) return stream_add_buffer(s, x->kept);
+    data = evbuffer_pullup(x->kept, -1);
+    return data ? stream_add(s, data, evbuffer_get_length(x->kept)) : MKV_ENOMEM;
+}
+
+static void note_end(struct mkv_exchange *x)
+{
+    x->ends_at = x->connection->stream.sent + stream_unsent(&x->connection->stream);
+}
+
 static void send_request(struct mkv_exchange *x)
 {
     struct stream *s = &x->connection->stream;
 
     x->step = EXCHANGE_ANSWER;
     x->begins_at = s->sent + stream_unsent(s);
-    if (stream_add(s, x->head, x->head_len) || (x->kept && stream_add_buffer(s, x->kept)))
+    if (stream_add(s, x->head, x->head_len) || add_kept(x))
         exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+    note_end(x);
+}
+
+static void tell_ready(struct mkv_exchange *x)
+{
+    if (x->told_ready) return;
+    x->told_ready = true;
+    if (x->events.ready) x->events.ready(x, x->arg);
+}
+
+static bool is_small(const struct mkv_exchange *x)
+{
+    return x->keeping && x->body_length >= 0 && x->body_length <= VOLUME_SMALL_MAX;
+}
+
+/* The connection stands.  A small PUT is first given what its owner has by now. */
+static void enter_ready(struct mkv_exchange *x)
+{
+    if (is_small(x)) {
+        x->step = EXCHANGE_SMALL;
+        mkv_loop_at_very_end(x->volume->all->opt.loop, &x->chore);
+        tell_ready(x);
+    } else {
+        send_request(x);
+        if (x->step == EXCHANGE_ANSWER) tell_ready(x);
+    }
+}
+
+/* With others, where the body is there; the connection it had is not needed then. */
+static void send_small(struct mkv_exchange *x)
+{
+    struct volume_connection *own = x->connection, *shared = NULL;
+
+    if (x->whole) shared = pipeline_to_join(x);
+    if (shared) {
+        pipeline_remove(x);
+        volume_put_idle(own);
+        pipeline_add(shared, x);
+    } else if (x->whole) {
+        x->volume->gathering = own;
+    }
+    send_request(x);
 }
 
 static void on_chore(void *arg)
@@ -336,12 +404,8 @@ static void on_chore(void *arg)
     struct mkv_exchange *x = arg;
 
     switch (x->step) {
-    case EXCHANGE_READY:
-        send_request(x);
-        if (x->step != EXCHANGE_ANSWER || x->told_ready) break;
-        x->told_ready = true;
-        if (x->events.ready) x->events.ready(x, x->arg);
-        break;
+    case EXCHANGE_READY: enter_ready(x); break;
+    case EXCHANGE_SMALL: send_small(x); break;
     case EXCHANGE_BODY: exchange_resume(x); break;
     case EXCHANGE_FAILED: exchange_fail(x, x->blame, x->why); break;
     default: break;
@@ -359,7 +423,10 @@ static void put_bytes(struct mkv_exchange *x, struct mkv_bytes bytes)
         if (!x->kept) x->kept = evbuffer_new();
         err = x->kept ? mkv_bytes_append(x->kept, bytes) : MKV_ENOMEM;
     }
-    if (!err && connected) err = stream_add_bytes(&x->connection->stream, bytes);
+    if (!err && connected) {
+        err = stream_add_bytes(&x->connection->stream, bytes);
+        note_end(x);
+    }
     if (err) exchange_fail_later(x, BLAME_NOBODY, "out of memory");
 }
 
@@ -370,8 +437,7 @@ static void put_text(struct mkv_exchange *x, const char *text, size_t len)
 
 static bool takes_body(const struct mkv_exchange *x)
 {
-    return x->told_ready &&
-           (x->step == EXCHANGE_CONNECT || x->step == EXCHANGE_READY || x->step == EXCHANGE_ANSWER);
+    return x->told_ready && x->step <= EXCHANGE_ANSWER;
 }
 
 static void stop_keeping(struct mkv_exchange *x)
@@ -424,8 +490,7 @@ size_t mkv_exchange_unsent(const struct mkv_exchange *x)
 
 bool mkv_exchange_sent_all(const struct mkv_exchange *x)
 {
-    return x->sent_all ||
-           (x->step == EXCHANGE_ANSWER && x->whole && stream_unsent(&x->connection->stream) == 0);
+    return x->sent_all || (x->step == EXCHANGE_ANSWER && is_sent(x));
 }
 
 void exchange_written(struct mkv_exchange *x)
@@ -522,6 +587,7 @@ void exchange_check(struct mkv_exchange *x, uint64_t now)
         if (now >= stall_deadline(x)) exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);
         break;
     case EXCHANGE_READY:
+    case EXCHANGE_SMALL:
     case EXCHANGE_FAILED:
     case EXCHANGE_GONE: break;
     }

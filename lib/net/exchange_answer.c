@@ -124,8 +124,7 @@ static size_t got_head(struct mkv_exchange *x, const struct http1_head *head, st
 {
     bool good = head->status == 200 || head->status == 206, early;
 
-    early =
-        x->method == MKV_VOLUME_PUT && !(x->whole && stream_unsent(&x->connection->stream) == 0);
+    early = x->method == MKV_VOLUME_PUT && !exchange_is_written(x);
     x->status = head->status;
     x->framing = head->framing;
     x->keep_alive = head->keep_alive;

@@ -25,12 +25,14 @@
 #define VOLUME_DROP_MAX  (64 * 1024) /* a longer unwanted body costs the connection   */
 #define VOLUME_PIPELINE_MAX 8        /* exchanges on one connection: the eighth saves one
                                         eighth of a write, and waits for seven files   */
+#define VOLUME_SMALL_MAX    MKV_COPY_MAX /* a PUT with a body up to this may share one    */
 #define VOLUME_BUCKETS   256
 #define VOLUME_WHY_MAX   64
 
 /* Whose fault a failure is, as far as the volume's state goes. */
 enum volume_blame {
-    BLAME_NOBODY,  /* ours or the caller's: no descriptors, no memory     */
+    BLAME_NOBODY,  /* ours or the caller's: no descriptors, no memory; or what went
+                      wrong has been counted already                       */
     BLAME_VOLUME,  /* it did not do what it should                        */
     BLAME_REFUSED  /* nobody listens there: down at once                  */
 };
@@ -126,13 +128,14 @@ void volume_connect_check(struct volume_connecting *k, uint64_t now);
 
 /* ---- volume_pipeline.c --------------------------------------------------- */
 
-/* HEADs of one turn leave together on one connection, and so do DELETEs: one
- * write, and often one read, for up to VOLUME_PIPELINE_MAX of them.  Only on a
- * connection that has served before, of a volume that is UP.  Answers come in
- * the order of the requests, so that an exchange that gives up its place takes
- * those behind it along.  A HEAD may then be sent once more on a connection of
- * its own.  A DELETE only where the volume has closed: it may still be carried
- * out otherwise, when the file of that name is another one. */
+/* HEADs of one turn leave together on one connection, and so do DELETEs, and
+ * PUTs that have got their small body: one write, and often one read, for up to
+ * VOLUME_PIPELINE_MAX of them.  Only on a connection that has served before, of
+ * a volume that is UP.  Answers come in the order of the requests, so that an
+ * exchange that gives up its place takes those behind it along.  A HEAD may then
+ * be sent once more on a connection of its own; another one only where the
+ * volume has closed, for it may still be carried out otherwise, when the file of
+ * that name is another one. */
 
 /* Where x may join others; NULL: nowhere. */
 struct volume_connection *pipeline_to_join(const struct mkv_exchange *x);
@@ -142,8 +145,6 @@ void pipeline_add(struct volume_connection *c, struct mkv_exchange *x);
 void pipeline_remove(struct mkv_exchange *x);
 /* Gives up its place; without anybody before it, the connection is closed. */
 void pipeline_break(struct mkv_exchange *x, bool closed_by_volume);
-/* Those behind x go elsewhere, or fail. */
-void pipeline_scatter_behind(struct mkv_exchange *x, bool closed_by_volume);
 /* Others have kept it from being answered for half of -voltimeout. */
 bool pipeline_is_stuck(const struct mkv_exchange *x, uint64_t now);
 /* Reads once: whose turn it is gets it, then the one behind. */
@@ -156,6 +157,8 @@ enum exchange_step {
     EXCHANGE_QUEUED,  /* HEAD, DELETE: VOLUME_BRIEF_MAX others come first       */
     EXCHANGE_CONNECT, /* a connection is being made                             */
     EXCHANGE_READY,   /* it stands; at the end of this turn the request goes out */
+    EXCHANGE_SMALL,   /* a small PUT: if it gets its body in this turn, it may go out with
+                         others                                                 */
     EXCHANGE_ANSWER,  /* the request flows; the head of the answer may come     */
     EXCHANGE_BODY,    /* the head has come, the body follows                    */
     EXCHANGE_FAILED,  /* at the end of this turn done() will hear of it         */
@@ -174,7 +177,8 @@ struct mkv_exchange {
 
     uint64_t started_ms;
     uint64_t since_ms;       /* since when the volume has had something to do         */
-    uint64_t begins_at;      /* stream.sent before the first byte of the request      */
+    uint64_t begins_at, ends_at; /* stream.sent before the request's first byte, and behind
+                                    the last that was added                           */
     bool retried;            /* the connection had been closed meanwhile: second one  */
     bool counted;            /* in the volume's brief                                 */
 
@@ -223,6 +227,10 @@ void exchange_fail_later(struct mkv_exchange *x, enum volume_blame blame, const 
 void exchange_discard(struct mkv_exchange *x);
 /* The tick: is it overdue? */
 void exchange_check(struct mkv_exchange *x, uint64_t now);
+/* The kernel has all of the request.  While it has a connection and flows. */
+bool exchange_is_written(const struct mkv_exchange *x);
+/* Before it loses its connection: mkv_exchange_sent_all() goes on to know. */
+void exchange_note_sent(struct mkv_exchange *x);
 /* Fails now: from an event or a chore only. */
 void exchange_fail(struct mkv_exchange *x, enum volume_blame blame, const char *why);
 /* An answer is there: done(MKV_OK, x->status).  Only with reuse may the

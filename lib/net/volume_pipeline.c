@@ -29,17 +29,17 @@ void pipeline_remove(struct mkv_exchange *x)
     x->connection = NULL;
 }
 
-void pipeline_scatter_behind(struct mkv_exchange *x, bool closed_by_volume)
+/* Those behind x go elsewhere, or fail. */
+static void scatter_behind(struct mkv_exchange *x, bool closed_by_volume)
 {
     struct mkv_exchange *y;
 
     while ((y = TAILQ_NEXT(x, turn))) {
+        exchange_note_sent(y);
         pipeline_remove(y);
-        if (y->step >= EXCHANGE_FAILED) continue; /* it will be told */
-        if (y->method == MKV_VOLUME_HEAD || closed_by_volume)
-            exchange_send_again(y);
-        else
-            exchange_fail_later(y, BLAME_VOLUME, "no answer came to the request before it");
+        if (y->method != MKV_VOLUME_HEAD && !closed_by_volume)
+            exchange_fail_later(y, BLAME_NOBODY, "no answer came to the request before it");
+        if (y->step < EXCHANGE_FAILED) exchange_send_again(y); /* else it will be told */
     }
 }
 
@@ -47,7 +47,7 @@ void pipeline_break(struct mkv_exchange *x, bool closed_by_volume)
 {
     struct volume_connection *c = x->connection;
 
-    pipeline_scatter_behind(x, closed_by_volume);
+    scatter_behind(x, closed_by_volume);
     if (c->depth == 1) {
         volume_close_connection(c);
     } else {

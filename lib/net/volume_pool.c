@@ -76,6 +76,7 @@ struct volume_connection *volume_take_idle(struct mkv_exchange *x)
         volume_close_connection(c);
     if (!c) return NULL;
     TAILQ_REMOVE(&v->idle, c, link);
+    if (v->gathering == c) v->gathering = NULL;
     v->stats.idle--;
     v->stats.busy++;
     pipeline_add(c, x);
@@ -86,9 +87,9 @@ void volume_put_idle(struct volume_connection *c)
 {
     struct mkv_volume *v = c->volume;
 
+    if (c->stream.sent != c->sent_before) c->idle_since_ms = mkv_loop_now(c->stream.loop);
     volume_count_sent(c);
     c->answered = true;
-    c->idle_since_ms = mkv_loop_now(c->stream.loop);
     v->stats.busy--;
     v->stats.idle++;
     TAILQ_INSERT_HEAD(&v->idle, c, link);
