@@ -8,10 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADERS_MAX                                                                                \
-    160 /* Content-Length or Transfer-Encoding, Date, Range, Authorization, the
+#define HEADERS_MAX 160 /* Content-Length or Transfer-Encoding, Date, Range, Authorization, the
                            last CRLF */
-#define DATE_MAX 40
+#define DATE_MAX    40
 
 /* ---- the end ------------------------------------------------------------- */
 
@@ -546,19 +545,33 @@ const char *mkv_exchange_why(const struct mkv_exchange *x)
 
 /* ---- time ---------------------------------------------------------------- */
 
+static uint64_t last_progress(const struct mkv_exchange *x)
+{
+    const struct stream *s = &x->connection->stream;
+
+    return s->progress_ms > x->since_ms ? s->progress_ms : x->since_ms;
+}
+
 /* When nothing has moved since then, the volume is to blame.  UINT64_MAX: it is
  * not its turn. */
 static uint64_t stall_deadline(const struct mkv_exchange *x)
 {
     const struct stream *s = &x->connection->stream;
-    uint64_t since = s->progress_ms > x->since_ms ? s->progress_ms : x->since_ms;
 
     if (x->step == EXCHANGE_BODY && x->paused && !x->drop) return UINT64_MAX;
     if (x->step == EXCHANGE_ANSWER && !x->whole && stream_unsent(s) == 0) return UINT64_MAX;
-    return since + x->volume->all->opt.stall_ms;
+    return last_progress(x) + x->volume->all->opt.stall_ms;
 }
 
-static void leave_stuck_pipeline(struct mkv_exchange *x)
+/* A HEAD that others have kept from being answered for half of -voltimeout has
+ * the other half for an attempt without them. */
+static uint64_t patience_deadline(const struct mkv_exchange *x)
+{
+    if (TAILQ_FIRST(&x->connection->pipeline) == x) return UINT64_MAX;
+    return last_progress(x) + x->volume->all->opt.timeout_ms / 2;
+}
+
+static void leave_pipeline(struct mkv_exchange *x)
 {
     pipeline_break(x, false);
     exchange_send_again(x);
@@ -580,8 +593,8 @@ void exchange_check(struct mkv_exchange *x, uint64_t now)
             exchange_fail_later(x, BLAME_VOLUME, vs->no_answer);
         else if (patient && now >= stall_deadline(x))
             exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);
-        else if (!patient && pipeline_is_stuck(x, now))
-            leave_stuck_pipeline(x);
+        else if (!patient && now >= patience_deadline(x))
+            leave_pipeline(x);
         break;
     case EXCHANGE_BODY:
         if (now >= stall_deadline(x)) exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);

@@ -145,8 +145,6 @@ void pipeline_add(struct volume_connection *c, struct mkv_exchange *x);
 void pipeline_remove(struct mkv_exchange *x);
 /* Gives up its place; without anybody before it, the connection is closed. */
 void pipeline_break(struct mkv_exchange *x, bool closed_by_volume);
-/* Others have kept it from being answered for half of -voltimeout. */
-bool pipeline_is_stuck(const struct mkv_exchange *x, uint64_t now);
 /* Reads once: whose turn it is gets it, then the one behind. */
 void pipeline_readable(struct volume_connection *c);
 

@@ -56,16 +56,6 @@ void pipeline_break(struct mkv_exchange *x, bool closed_by_volume)
     }
 }
 
-/* ---- time ---------------------------------------------------------------- */
-
-bool pipeline_is_stuck(const struct mkv_exchange *x, uint64_t now)
-{
-    const struct volume_connection *c = x->connection;
-    uint64_t since = c->stream.progress_ms > x->since_ms ? c->stream.progress_ms : x->since_ms;
-
-    return x != TAILQ_FIRST(&c->pipeline) && now >= since + c->volume->all->opt.timeout_ms / 2;
-}
-
 /* ---- reading ------------------------------------------------------------- */
 
 /* Whose answer is due; NULL: nobody's, or it will be told of a failure at the
