@@ -262,7 +262,7 @@ static void send_request(struct mkv_exchange *x);
 
 /* x has a connection now.  A PUT waits for the end of the turn, so that what is
  * handed over in ready() leaves together with the head. */
-static void attached(struct mkv_exchange *x)
+void exchange_connected(struct mkv_exchange *x)
 {
     struct volume_connection *c = x->connection;
 
@@ -297,15 +297,10 @@ static void begin(struct mkv_exchange *x)
         c = volume_take_idle(x);
     if (c) {
         if (is_brief(x)) v->gathering = c;
-        attached(x);
+        exchange_connected(x);
     } else {
         connect_afresh(x);
     }
-}
-
-void exchange_connected(struct mkv_exchange *x)
-{
-    attached(x);
 }
 
 void exchange_send_again(struct mkv_exchange *x)
@@ -571,12 +566,6 @@ static uint64_t patience_deadline(const struct mkv_exchange *x)
     return last_progress(x) + x->volume->all->opt.timeout_ms / 2;
 }
 
-static void leave_pipeline(struct mkv_exchange *x)
-{
-    pipeline_break(x, false);
-    exchange_send_again(x);
-}
-
 void exchange_check(struct mkv_exchange *x, uint64_t now)
 {
     const struct mkv_volumes *vs = x->volume->all;
@@ -593,8 +582,10 @@ void exchange_check(struct mkv_exchange *x, uint64_t now)
             exchange_fail_later(x, BLAME_VOLUME, vs->no_answer);
         else if (patient && now >= stall_deadline(x))
             exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);
-        else if (!patient && now >= patience_deadline(x))
-            leave_pipeline(x);
+        else if (!patient && now >= patience_deadline(x)) {
+            pipeline_break(x, false);
+            exchange_send_again(x);
+        }
         break;
     case EXCHANGE_BODY:
         if (now >= stall_deadline(x)) exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);

@@ -23,11 +23,14 @@
                                         not used again                                */
 #define VOLUME_KEEP_MAX  (64 * 1024) /* of a PUT's body, for sending it once more     */
 #define VOLUME_DROP_MAX  (64 * 1024) /* a longer unwanted body costs the connection   */
-#define VOLUME_PIPELINE_MAX 8        /* exchanges on one connection: the eighth saves one
-                                        eighth of a write, and waits for seven files   */
-#define VOLUME_SMALL_MAX    MKV_COPY_MAX /* a PUT with a body up to this may share one    */
+#define VOLUME_SMALL_MAX MKV_COPY_MAX /* a PUT with a body up to this may share a
+                                         connection                                   */
 #define VOLUME_BUCKETS   256
 #define VOLUME_WHY_MAX   64
+
+/* Exchanges on one connection.  More of them would save less than an eighth of a
+ * write for each, and the last would wait for more than seven other files. */
+#define VOLUME_PIPELINE_MAX 8
 
 /* Whose fault a failure is, as far as the volume's state goes. */
 enum volume_blame {
@@ -116,8 +119,6 @@ struct volume_connection *volume_take_idle(struct mkv_exchange *x);
 void volume_put_idle(struct volume_connection *c);
 /* Takes its pipeline off it: those exchanges have no connection then. */
 void volume_close_connection(struct volume_connection *c);
-/* Adds what was sent for the exchange to the volume's numbers. */
-void volume_count_sent(struct volume_connection *c);
 
 /* Begins to connect for x, which owns the attempt (x->connecting): ends in
  * exchange_connected() or exchange_fail_later(), maybe inside this call. */
@@ -215,7 +216,7 @@ struct mkv_exchange {
     char head[];             /* the request's head, as it is sent                     */
 };
 
-/* The connection stands, with x as its pipeline. */
+/* x has a connection now. */
 void exchange_connected(struct mkv_exchange *x);
 /* On a fresh connection.  x has none. */
 void exchange_send_again(struct mkv_exchange *x);

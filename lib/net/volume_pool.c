@@ -41,7 +41,8 @@ static void on_failed(struct stream *s, int err)
 
 static const struct stream_events connection_events = {on_readable, on_written, on_failed};
 
-void volume_count_sent(struct volume_connection *c)
+/* Adds what was sent for its pipeline to the volume's numbers. */
+static void count_sent(struct volume_connection *c)
 {
     c->volume->stats.bytes_sent += c->stream.sent - c->sent_before;
     c->sent_before = c->stream.sent;
@@ -61,7 +62,7 @@ void volume_close_connection(struct volume_connection *c)
     while ((x = TAILQ_FIRST(&c->pipeline)))
         pipeline_remove(x);
     if (v->gathering == c) v->gathering = NULL;
-    volume_count_sent(c);
+    count_sent(c);
     stream_close(&c->stream);
     mkv_loop_retire(c->stream.loop, &c->retired, free, c);
 }
@@ -88,7 +89,7 @@ void volume_put_idle(struct volume_connection *c)
     struct mkv_volume *v = c->volume;
 
     if (c->stream.sent != c->sent_before) c->idle_since_ms = mkv_loop_now(c->stream.loop);
-    volume_count_sent(c);
+    count_sent(c);
     c->answered = true;
     v->stats.busy--;
     v->stats.idle++;
