@@ -42,20 +42,28 @@ static void next_turn(struct mkv_volume *v)
     }
 }
 
-static void note_sent(struct mkv_exchange *x)
+bool exchange_is_written(const struct mkv_exchange *x)
 {
-    if (x->connection && x->step >= EXCHANGE_ANSWER && x->whole &&
-        stream_unsent(&x->connection->stream) == 0)
-        x->sent_all = true;
+    return x->whole && x->connection->stream.sent >= x->ends_at;
+}
+
+/* What is among others' bytes can not be taken back. */
+static bool is_sent(const struct mkv_exchange *x)
+{
+    return exchange_is_written(x) || (x->whole && x->connection->depth > 1);
+}
+
+void exchange_note_sent(struct mkv_exchange *x)
+{
+    if (x->connection && x->step >= EXCHANGE_ANSWER && is_sent(x)) x->sent_all = true;
 }
 
 /* The connection is of no more use. */
 static void drop_connection(struct mkv_exchange *x)
 {
-    note_sent(x);
+    exchange_note_sent(x);
     if (x->connecting) volume_connect_cancel(x->connecting);
-    if (x->connection) volume_close_connection(x->connection);
-    x->connection = NULL;
+    if (x->connection) pipeline_break(x, false);
 }
 
 /* Takes x out of everything it is in; the memory lives to the end of the turn. */
@@ -74,7 +82,8 @@ static void leave(struct mkv_exchange *x)
 
 void exchange_discard(struct mkv_exchange *x)
 {
-    drop_connection(x);
+    if (x->connecting) volume_connect_cancel(x->connecting);
+    if (x->connection) volume_close_connection(x->connection);
     leave(x);
 }
 
@@ -92,14 +101,16 @@ void exchange_complete(struct mkv_exchange *x, bool reuse)
 {
     struct volume_connection *c = x->connection;
 
-    note_sent(x);
-    if (reuse && x->keep_alive && stream_unsent(&c->stream) == 0 &&
-        stream_read_on(&c->stream, true) == MKV_OK) {
-        volume_count_sent(c);
+    exchange_note_sent(x);
+    reuse = reuse && x->keep_alive;
+    if (reuse && c->depth > 1) {
+        pipeline_remove(x); /* the next answer is due */
+    } else if (reuse && !c->spoilt && stream_unsent(&c->stream) == 0 &&
+               stream_read_on(&c->stream, true) == MKV_OK) {
+        pipeline_remove(x);
         volume_put_idle(c);
-        x->connection = NULL;
     } else {
-        drop_connection(x);
+        pipeline_break(x, !x->keep_alive);
     }
     volume_answered(x->volume, x->status);
     leave(x);
@@ -110,7 +121,7 @@ void exchange_complete(struct mkv_exchange *x, bool reuse)
 void exchange_fail_later(struct mkv_exchange *x, enum volume_blame blame, const char *why)
 {
     if (x->step >= EXCHANGE_FAILED) return;
-    note_sent(x);
+    exchange_note_sent(x);
     if (x->step == EXCHANGE_QUEUED) TAILQ_REMOVE(&x->volume->queue, x, turn);
     if (x->connecting) volume_connect_cancel(x->connecting);
     x->step = EXCHANGE_FAILED;
@@ -252,14 +263,13 @@ static void send_request(struct mkv_exchange *x);
 
 /* x has a connection now.  A PUT waits for the end of the turn, so that what is
  * handed over in ready() leaves together with the head. */
-static void attach(struct mkv_exchange *x, struct volume_connection *c)
+void exchange_connected(struct mkv_exchange *x)
 {
-    x->connection = c;
+    struct volume_connection *c = x->connection;
+
     x->keeping = c->answered && !x->retried;
     x->since_ms = mkv_loop_now(c->stream.loop);
     x->step = EXCHANGE_READY;
-    c->exchange = x;
-    c->sent_before = c->stream.sent;
     if (x->method == MKV_VOLUME_PUT)
         mkv_loop_at_end(c->stream.loop, &x->chore);
     else
@@ -274,33 +284,28 @@ static void connect_afresh(struct mkv_exchange *x)
 
 static void begin(struct mkv_exchange *x)
 {
-    struct volume_connection *c = volume_take_idle(x->volume);
+    struct mkv_volume *v = x->volume;
+    struct volume_connection *c = NULL;
 
     if (is_brief(x)) {
         x->counted = true;
-        x->volume->brief++;
+        v->brief++;
+        c = pipeline_to_join(x);
     }
+    if (c)
+        pipeline_add(c, x);
+    else
+        c = volume_take_idle(x);
     if (c) {
-        x->volume->stats.busy++;
-        attach(x, c);
+        if (is_brief(x)) v->gathering = c;
+        exchange_connected(x);
     } else {
         connect_afresh(x);
     }
 }
 
-void exchange_connected(struct mkv_exchange *x, struct volume_connection *c)
+void exchange_send_again(struct mkv_exchange *x)
 {
-    attach(x, c);
-}
-
-void exchange_broken(struct mkv_exchange *x, const char *why)
-{
-    /* Still keeping: not retried yet, and nothing of a PUT's body is lost. */
-    if (!x->keeping || x->begun) {
-        exchange_fail(x, BLAME_VOLUME, why);
-        return;
-    }
-    drop_connection(x);
     mkv_loop_forget(x->volume->all->opt.loop, &x->chore);
     x->keeping = false;
     x->retried = true;
@@ -308,15 +313,85 @@ void exchange_broken(struct mkv_exchange *x, const char *why)
     connect_afresh(x);
 }
 
+void exchange_broken(struct mkv_exchange *x, const char *why)
+{
+    exchange_note_sent(x);
+    pipeline_break(x, true);
+    /* Still keeping: not retried yet, and nothing of a PUT's body is lost. */
+    if (x->keeping && !x->begun)
+        exchange_send_again(x);
+    else
+        exchange_fail(x, BLAME_VOLUME, why);
+}
+
 /* ---- the request --------------------------------------------------------- */
+
+static enum mkv_err add_kept(struct mkv_exchange *x)
+{
+    struct stream *s = &x->connection->stream;
+    const uint8_t *data;
+
+    if (!x->kept) return MKV_OK;
+    if (!x->keeping) return stream_add_buffer(s, x->kept);
+    data = evbuffer_pullup(x->kept, -1);
+    return data ? stream_add(s, data, evbuffer_get_length(x->kept)) : MKV_ENOMEM;
+}
+
+static void note_end(struct mkv_exchange *x)
+{
+    x->ends_at = x->connection->stream.sent + stream_unsent(&x->connection->stream);
+}
 
 static void send_request(struct mkv_exchange *x)
 {
     struct stream *s = &x->connection->stream;
 
     x->step = EXCHANGE_ANSWER;
-    if (stream_add(s, x->head, x->head_len) || (x->kept && stream_add_buffer(s, x->kept)))
+    x->begins_at = s->sent + stream_unsent(s);
+    if (stream_add(s, x->head, x->head_len) || add_kept(x))
         exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+    note_end(x);
+}
+
+static void tell_ready(struct mkv_exchange *x)
+{
+    if (x->told_ready) return;
+    x->told_ready = true;
+    if (x->events.ready) x->events.ready(x, x->arg);
+}
+
+static bool is_small(const struct mkv_exchange *x)
+{
+    return x->keeping && x->body_length >= 0 && x->body_length <= VOLUME_SMALL_MAX;
+}
+
+/* The connection stands.  A small PUT is first given what its owner has by now. */
+static void enter_ready(struct mkv_exchange *x)
+{
+    if (is_small(x)) {
+        x->step = EXCHANGE_SMALL;
+        mkv_loop_at_very_end(x->volume->all->opt.loop, &x->chore);
+        tell_ready(x);
+    } else {
+        send_request(x);
+        if (x->step == EXCHANGE_ANSWER) tell_ready(x);
+    }
+}
+
+/* With others, where the body is there; the connection it had is not needed then. */
+static void send_small(struct mkv_exchange *x)
+{
+    struct volume_connection *own = x->connection, *shared = NULL;
+
+    if (x->whole) shared = pipeline_to_join(x);
+    if (shared) {
+        pipeline_remove(x);
+        volume_put_idle(own);
+        pipeline_add(shared, x);
+    } else if (x->whole) {
+        x->volume->gathering = own;
+    }
+    send_request(x);
 }
 
 static void on_chore(void *arg)
@@ -324,12 +399,8 @@ static void on_chore(void *arg)
     struct mkv_exchange *x = arg;
 
     switch (x->step) {
-    case EXCHANGE_READY:
-        send_request(x);
-        if (x->step != EXCHANGE_ANSWER || x->told_ready) break;
-        x->told_ready = true;
-        if (x->events.ready) x->events.ready(x, x->arg);
-        break;
+    case EXCHANGE_READY: enter_ready(x); break;
+    case EXCHANGE_SMALL: send_small(x); break;
     case EXCHANGE_BODY: exchange_resume(x); break;
     case EXCHANGE_FAILED: exchange_fail(x, x->blame, x->why); break;
     default: break;
@@ -347,7 +418,10 @@ static void put_bytes(struct mkv_exchange *x, struct mkv_bytes bytes)
         if (!x->kept) x->kept = evbuffer_new();
         err = x->kept ? mkv_bytes_append(x->kept, bytes) : MKV_ENOMEM;
     }
-    if (!err && connected) err = stream_add_bytes(&x->connection->stream, bytes);
+    if (!err && connected) {
+        err = stream_add_bytes(&x->connection->stream, bytes);
+        note_end(x);
+    }
     if (err) exchange_fail_later(x, BLAME_NOBODY, "out of memory");
 }
 
@@ -358,8 +432,7 @@ static void put_text(struct mkv_exchange *x, const char *text, size_t len)
 
 static bool takes_body(const struct mkv_exchange *x)
 {
-    return x->told_ready &&
-           (x->step == EXCHANGE_CONNECT || x->step == EXCHANGE_READY || x->step == EXCHANGE_ANSWER);
+    return x->told_ready && x->step <= EXCHANGE_ANSWER;
 }
 
 static void stop_keeping(struct mkv_exchange *x)
@@ -411,6 +484,7 @@ bool mkv_exchange_share(struct mkv_exchange *x, struct mkv_pipe *pipe)
     x->since_ms = mkv_loop_now(x->volume->all->opt.loop);
     if (!stream_share(&x->connection->stream, pipe)) return false;
     x->handed += len;
+    note_end(x);
     note_given(x);
     return true;
 }
@@ -441,8 +515,7 @@ bool mkv_exchange_behind(const struct mkv_exchange *x)
 
 bool mkv_exchange_sent_all(const struct mkv_exchange *x)
 {
-    return x->sent_all ||
-           (x->step == EXCHANGE_ANSWER && x->whole && stream_unsent(&x->connection->stream) == 0);
+    return x->sent_all || (x->step == EXCHANGE_ANSWER && is_sent(x));
 }
 
 void exchange_written(struct mkv_exchange *x)
@@ -450,16 +523,6 @@ void exchange_written(struct mkv_exchange *x)
     if (!x->above || mkv_exchange_unsent(x) > x->low) return;
     x->above = false;
     if (x->step == EXCHANGE_ANSWER && x->events.drained) x->events.drained(x, x->arg);
-}
-
-/* A volume that refuses a body answers and closes: the answer may be there. */
-void exchange_write_failed(struct mkv_exchange *x, int err)
-{
-    struct volume_connection *c = x->connection;
-
-    exchange_readable(x);
-    if (x->connection == c && x->step == EXCHANGE_ANSWER)
-        exchange_broken(x, exchange_errno(x, err));
 }
 
 /* ---- the rest of the interface ------------------------------------------- */
@@ -478,11 +541,25 @@ void mkv_exchange_pause(struct mkv_exchange *x, bool paused)
         exchange_fail_later(x, BLAME_NOBODY, "out of memory");
 }
 
+static void tell_nobody(struct mkv_exchange *x, enum mkv_err err, int status, void *arg)
+{
+    (void)x;
+    (void)err;
+    (void)status;
+    (void)arg;
+}
+
+/* Where others share the connection, its answer is waited for, so that theirs
+ * can be told from it. */
 void mkv_exchange_cancel(struct mkv_exchange *x)
 {
     struct mkv_volume *v = x->volume;
 
     if (x->step == EXCHANGE_GONE) return;
+    if (x->connection && x->connection->depth > 1) {
+        x->events = (struct mkv_exchange_events){.done = tell_nobody};
+        return;
+    }
     exchange_discard(x);
     next_turn(v);
 }
@@ -494,16 +571,30 @@ const char *mkv_exchange_why(const struct mkv_exchange *x)
 
 /* ---- time ---------------------------------------------------------------- */
 
+static uint64_t last_progress(const struct mkv_exchange *x)
+{
+    const struct stream *s = &x->connection->stream;
+
+    return s->progress_ms > x->since_ms ? s->progress_ms : x->since_ms;
+}
+
 /* When nothing has moved since then, the volume is to blame.  UINT64_MAX: it is
  * not its turn. */
 static uint64_t stall_deadline(const struct mkv_exchange *x)
 {
     const struct stream *s = &x->connection->stream;
-    uint64_t since = s->progress_ms > x->since_ms ? s->progress_ms : x->since_ms;
 
     if (x->step == EXCHANGE_BODY && x->paused && !x->drop) return UINT64_MAX;
     if (x->step == EXCHANGE_ANSWER && !x->whole && stream_unsent(s) == 0) return UINT64_MAX;
-    return since + x->volume->all->opt.stall_ms;
+    return last_progress(x) + x->volume->all->opt.stall_ms;
+}
+
+/* A HEAD that others have kept from being answered for half of -voltimeout has
+ * the other half for an attempt without them. */
+static uint64_t patience_deadline(const struct mkv_exchange *x)
+{
+    if (TAILQ_FIRST(&x->connection->pipeline) == x) return UINT64_MAX;
+    return last_progress(x) + x->volume->all->opt.timeout_ms / 2;
 }
 
 void exchange_check(struct mkv_exchange *x, uint64_t now)
@@ -522,11 +613,16 @@ void exchange_check(struct mkv_exchange *x, uint64_t now)
             exchange_fail_later(x, BLAME_VOLUME, vs->no_answer);
         else if (patient && now >= stall_deadline(x))
             exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);
+        else if (!patient && now >= patience_deadline(x)) {
+            pipeline_break(x, false);
+            exchange_send_again(x);
+        }
         break;
     case EXCHANGE_BODY:
         if (now >= stall_deadline(x)) exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);
         break;
     case EXCHANGE_READY:
+    case EXCHANGE_SMALL:
     case EXCHANGE_FAILED:
     case EXCHANGE_GONE: break;
     }

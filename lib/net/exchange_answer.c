@@ -1,7 +1,6 @@
 /* lib/net/exchange_answer.c - one exchange with a volume: the answer. */
 #include "net/volume_internal.h"
 
-#include <errno.h>
 #include <event2/buffer.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,8 +56,15 @@ static enum http1_progress decode(struct mkv_exchange *x, struct mkv_bytes bytes
     return deliver(x, bytes) ? progress : HTTP1_BAD;
 }
 
-/* Returns how many bytes were used: fewer than all only where paused.  x may be
- * over afterwards. */
+/* A connection that has served its last byte may serve again; what is left
+ * belongs to the next in the pipeline, or to nobody. */
+static bool ends_cleanly(const struct mkv_exchange *x, size_t left)
+{
+    return left == 0 || x->connection->depth > 1;
+}
+
+/* Returns how many bytes were used: fewer than all only where paused, or where
+ * the body has ended.  x may be over afterwards. */
 static size_t decode_all(struct mkv_exchange *x, struct mkv_bytes bytes)
 {
     size_t done = 0, used;
@@ -68,25 +74,27 @@ static size_t decode_all(struct mkv_exchange *x, struct mkv_bytes bytes)
         enum http1_progress progress = decode(x, rest, &used);
 
         done += used;
-        if (progress == HTTP1_DONE) exchange_complete(x, used == rest.len);
-        if (progress != HTTP1_MORE) return bytes.len;
+        if (progress == HTTP1_DONE) exchange_complete(x, ends_cleanly(x, rest.len - used));
+        if (progress != HTTP1_MORE) break;
     }
     return done;
 }
 
-/* What comes behind a pause is held: one read at most, for then reading stops. */
-static void body(struct mkv_exchange *x, struct mkv_bytes bytes)
+/* What comes behind a pause is held: one read at most, for then reading stops.
+ * Returns how many bytes were its own. */
+static size_t body(struct mkv_exchange *x, struct mkv_bytes bytes)
 {
     size_t used = decode_all(x, bytes);
 
-    if (x->step != EXCHANGE_BODY || !x->paused || x->drop) return;
+    if (x->step != EXCHANGE_BODY || !x->paused || x->drop) return used;
     if (stream_read_on(&x->connection->stream, false)) goto fail;
-    if (used == bytes.len) return;
+    if (used == bytes.len) return used;
     if (!x->held) x->held = evbuffer_new();
     if (!x->held || mkv_bytes_append(x->held, rest_of(bytes, used))) goto fail;
-    return;
+    return bytes.len;
 fail:
     exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+    return bytes.len;
 }
 
 void exchange_resume(struct mkv_exchange *x)
@@ -110,13 +118,13 @@ void exchange_resume(struct mkv_exchange *x)
 
 /* ---- the head ------------------------------------------------------------ */
 
-/* The head of the final answer; rest: what was read behind it. */
-static void got_head(struct mkv_exchange *x, const struct http1_head *head, struct mkv_bytes rest)
+/* The head of the final answer; rest: what was read behind it.  Returns how
+ * much of that was its own. */
+static size_t got_head(struct mkv_exchange *x, const struct http1_head *head, struct mkv_bytes rest)
 {
     bool good = head->status == 200 || head->status == 206, early;
 
-    early =
-        x->method == MKV_VOLUME_PUT && !(x->whole && stream_unsent(&x->connection->stream) == 0);
+    early = x->method == MKV_VOLUME_PUT && !exchange_is_written(x);
     x->status = head->status;
     x->framing = head->framing;
     x->keep_alive = head->keep_alive;
@@ -127,18 +135,19 @@ static void got_head(struct mkv_exchange *x, const struct http1_head *head, stru
             exchange_fail(x, BLAME_VOLUME, "it reports success before it has the whole body");
         else
             exchange_complete(x, false); /* it does not want the rest */
-        return;
+        return 0;
     }
     x->step = EXCHANGE_BODY;
     if (x->events.head && (x->method == MKV_VOLUME_GET || x->method == MKV_VOLUME_HEAD))
         x->events.head(x, head, x->arg);
-    if (x->step != EXCHANGE_BODY) return;
+    if (x->step != EXCHANGE_BODY) return 0;
     if (x->framing == HTTP1_NO_BODY || (x->framing == HTTP1_LENGTH && x->left == 0))
-        exchange_complete(x, rest.len == 0);
+        exchange_complete(x, ends_cleanly(x, rest.len));
     else if (x->drop && x->framing == HTTP1_LENGTH && x->left > VOLUME_DROP_MAX)
         exchange_complete(x, false);
     else
-        body(x, rest);
+        return body(x, rest);
+    return 0;
 }
 
 /* Keeps the beginning of a head. */
@@ -181,31 +190,29 @@ static enum http1_progress parse_head(struct mkv_exchange *x, struct http1_head 
     return progress;
 }
 
-static void head(struct mkv_exchange *x, struct mkv_bytes bytes)
+/* Returns how many bytes were its own. */
+static size_t head(struct mkv_exchange *x, struct mkv_bytes bytes)
 {
     struct http1_head h;
-    size_t used;
+    size_t done = 0, used;
 
     x->begun = true;
-    for (;;) {
-        if (parse_head(x, &h, bytes, &used) != HTTP1_DONE) return;
-        bytes = rest_of(bytes, used);
-        if (h.status >= 200) {
-            got_head(x, &h, bytes);
-            return;
-        }
+    while (done < bytes.len) {
+        if (parse_head(x, &h, rest_of(bytes, done), &used) != HTTP1_DONE) return bytes.len;
+        done += used;
+        if (h.status >= 200) return done + got_head(x, &h, rest_of(bytes, done));
         if (h.status == 101 || ++x->interim > INTERIM_MAX) {
             exchange_fail(x, BLAME_VOLUME, "it answers with 1xx instead of a status");
-            return;
+            break;
         }
         x->partial_len = x->scanned = 0;
-        if (bytes.len == 0) return;
     }
+    return done;
 }
 
 /* ---- reading ------------------------------------------------------------- */
 
-static void end_of_input(struct mkv_exchange *x)
+void exchange_end_of_input(struct mkv_exchange *x)
 {
     if (x->step == EXCHANGE_READY || !x->begun)
         exchange_broken(x, "connection closed before an answer");
@@ -217,62 +224,27 @@ static void end_of_input(struct mkv_exchange *x)
         exchange_broken(x, "connection closed within the body");
 }
 
-/* What a read said; true: n bytes have come. */
-static bool has_read(struct mkv_exchange *x, ssize_t n)
+size_t exchange_answer(struct mkv_exchange *x, struct mkv_bytes bytes)
 {
-    struct stream *s = &x->connection->stream;
-
-    if (n > 0) {
-        x->volume->stats.bytes_received += (uint64_t)n;
-        s->progress_ms = mkv_loop_now(s->loop);
-        x->much = n >= MKV_PIPE_WORTH;
-    } else if (n == 0) {
-        end_of_input(x);
-    } else if (errno != EAGAIN && errno != EINTR) {
-        exchange_broken(x, exchange_errno(x, errno));
-    }
-    return n > 0;
+    if (x->step == EXCHANGE_BODY) return body(x, bytes);
+    if (x->step == EXCHANGE_ANSWER && x->connection->stream.sent > x->begins_at)
+        return head(x, bytes);
+    exchange_broken(x, "it answered before it was asked");
+    return bytes.len;
 }
 
-/* Whether the next piece may come in a pipe: the source is fast, much is left. */
-static bool wants_pipe(const struct mkv_exchange *x)
+/* The source is fast, and much is left. */
+bool exchange_wants_pipe(const struct mkv_exchange *x)
 {
     return x->events.piped && x->step == EXCHANGE_BODY && x->framing == HTTP1_LENGTH && x->much &&
            x->left >= MKV_PIPE_WORTH && !x->drop && !x->paused;
 }
 
-static void read_pipe(struct mkv_exchange *x, struct mkv_pipe *pipe)
+void exchange_answer_piped(struct mkv_exchange *x, struct mkv_pipe *pipe)
 {
-    ssize_t n = mkv_pipe_fill(pipe, x->connection->stream.fd, x->left);
-
-    if (!has_read(x, n)) return;
-    x->left -= (uint64_t)n;
+    x->left -= mkv_pipe_len(pipe);
     x->events.piped(x, pipe, x->arg);
     if (x->step == EXCHANGE_BODY && x->left == 0) exchange_complete(x, true);
     if (x->step == EXCHANGE_BODY && x->paused && stream_read_on(&x->connection->stream, false))
         exchange_fail_later(x, BLAME_NOBODY, "out of memory");
-}
-
-void exchange_readable(struct mkv_exchange *x)
-{
-    struct mkv_volumes *vs = x->volume->all;
-    struct volume_connection *c = x->connection;
-    struct mkv_pipe *pipe;
-    struct mkv_bytes bytes;
-
-    if (x->step >= EXCHANGE_FAILED) return; /* it will be closed in this turn */
-    pipe = wants_pipe(x) ? mkv_pipe_take(vs->opt.pipes) : NULL;
-    if (pipe) {
-        read_pipe(x, pipe);
-        mkv_pipe_release(pipe);
-        return;
-    }
-    if (!has_read(x, mkv_blocks_read(vs->opt.blocks, c->stream.fd, MKV_BLOCK_SIZE, &bytes)))
-        return;
-    if (x->step == EXCHANGE_READY || c->stream.sent == c->sent_before)
-        exchange_broken(x, "it answered before it was asked");
-    else if (x->step == EXCHANGE_ANSWER)
-        head(x, bytes);
-    else
-        body(x, bytes);
 }

@@ -247,7 +247,7 @@ void volume_failed(struct mkv_volume *v, enum volume_blame blame, const char *wh
     v->stats.failures++;
     snprintf(v->stats.last_error, sizeof(v->stats.last_error), "%s", why);
     if (blame == BLAME_NOBODY) {
-        mkv_log_info("volume %s was not asked: %s", v->name, why);
+        mkv_log_info("volume %s is not to blame: %s", v->name, why);
         return;
     }
     v->failures++;

@@ -4,6 +4,10 @@
  * Keep-alive pools (at most VOLUME_IDLE_MAX idle each), names resolved without
  * blocking (evdns; /etc/hosts is honoured), one silent retry on a fresh
  * connection where a pooled one turns out closed before any byte of the answer.
+ * Short exchanges of one turn share a connection (HTTP/1.1 pipelining): HEADs,
+ * DELETEs, PUTs of a small body.  One that hangs or is answered with nonsense
+ * costs the others the connection: HEADs go out once more, a DELETE or PUT that
+ * the volume may still carry out fails.
  *
  * State.  A volume is UP; SUSPECT after a failure or a 5xx answer; DOWN when it
  * refused a connection, has a name that can not be resolved, or failed
@@ -140,12 +144,14 @@ size_t mkv_exchange_unsent(const struct mkv_exchange *x);
 /* More than MKV_SEND_LOW is unsent, or was, and drained() has not yet said that it
  * no longer is.  From the first mkv_exchange_share() on: more than nothing. */
 bool mkv_exchange_behind(const struct mkv_exchange *x);
-/* PUT: whether the whole body was handed to the kernel: if the exchange fails
- * then, the file may exist all the same.  Also valid in done. */
+/* PUT: whether the whole body was handed to the kernel, or can not be kept from
+ * it: if the exchange fails or is cancelled then, the file may exist all the
+ * same.  Also valid in done. */
 bool mkv_exchange_sent_all(const struct mkv_exchange *x);
 /* GET: stops and resumes body(). */
 void mkv_exchange_pause(struct mkv_exchange *x, bool paused);
-/* Ends it without calling back; the connection is closed.  x is gone. */
+/* Ends it without calling back.  x is gone.  The connection is closed, unless
+ * others share it: then the request is still carried out. */
 void mkv_exchange_cancel(struct mkv_exchange *x);
 /* Static or owned by x: "connection refused", "no answer within 1 s", ... */
 const char *mkv_exchange_why(const struct mkv_exchange *x);

@@ -16,8 +16,8 @@ static void on_readable(struct stream *s)
 {
     struct volume_connection *c = (struct volume_connection *)s;
 
-    if (c->exchange)
-        exchange_readable(c->exchange);
+    if (c->depth)
+        pipeline_readable(c);
     else
         volume_close_connection(c); /* the end, or bytes that nobody asked for */
 }
@@ -26,22 +26,24 @@ static void on_written(struct stream *s)
 {
     struct volume_connection *c = (struct volume_connection *)s;
 
-    if (c->exchange) exchange_written(c->exchange);
+    if (c->depth) exchange_written(TAILQ_FIRST(&c->pipeline));
 }
 
+/* A volume that refuses a body answers and closes: the answer may be there. */
 static void on_failed(struct stream *s, int err)
 {
     struct volume_connection *c = (struct volume_connection *)s;
+    struct mkv_exchange *x;
 
-    if (c->exchange)
-        exchange_write_failed(c->exchange, err);
-    else
-        volume_close_connection(c);
+    on_readable(s);
+    x = TAILQ_FIRST(&c->pipeline);
+    if (x && x->step == EXCHANGE_ANSWER) exchange_broken(x, exchange_errno(x, err));
 }
 
 static const struct stream_events connection_events = {on_readable, on_written, on_failed};
 
-void volume_count_sent(struct volume_connection *c)
+/* Adds what was sent for its pipeline to the volume's numbers. */
+static void count_sent(struct volume_connection *c)
 {
     c->volume->stats.bytes_sent += c->stream.sent - c->sent_before;
     c->sent_before = c->stream.sent;
@@ -49,20 +51,26 @@ void volume_count_sent(struct volume_connection *c)
 
 void volume_close_connection(struct volume_connection *c)
 {
-    if (c->exchange) {
-        c->exchange = NULL;
-        c->volume->stats.busy--;
+    struct mkv_volume *v = c->volume;
+    struct mkv_exchange *x;
+
+    if (c->depth) {
+        v->stats.busy--;
     } else {
-        TAILQ_REMOVE(&c->volume->idle, c, link);
-        c->volume->stats.idle--;
+        TAILQ_REMOVE(&v->idle, c, link);
+        v->stats.idle--;
     }
-    volume_count_sent(c);
+    while ((x = TAILQ_FIRST(&c->pipeline)))
+        pipeline_remove(x);
+    if (v->gathering == c) v->gathering = NULL;
+    count_sent(c);
     stream_close(&c->stream);
     mkv_loop_retire(c->stream.loop, &c->retired, free, c);
 }
 
-struct volume_connection *volume_take_idle(struct mkv_volume *v)
+struct volume_connection *volume_take_idle(struct mkv_exchange *x)
 {
+    struct mkv_volume *v = x->volume;
     uint64_t now = mkv_loop_now(v->all->opt.loop);
     struct volume_connection *c;
 
@@ -70,7 +78,10 @@ struct volume_connection *volume_take_idle(struct mkv_volume *v)
         volume_close_connection(c);
     if (!c) return NULL;
     TAILQ_REMOVE(&v->idle, c, link);
+    if (v->gathering == c) v->gathering = NULL;
     v->stats.idle--;
+    v->stats.busy++;
+    pipeline_add(c, x);
     return c;
 }
 
@@ -78,9 +89,9 @@ void volume_put_idle(struct volume_connection *c)
 {
     struct mkv_volume *v = c->volume;
 
-    c->exchange = NULL;
+    if (c->stream.sent != c->sent_before) c->idle_since_ms = mkv_loop_now(c->stream.loop);
+    count_sent(c);
     c->answered = true;
-    c->idle_since_ms = mkv_loop_now(c->stream.loop);
     v->stats.busy--;
     v->stats.idle++;
     TAILQ_INSERT_HEAD(&v->idle, c, link);
@@ -199,17 +210,18 @@ static void connection_stands(struct volume_connecting *k)
     stream_init(&c->stream, v->all->opt.loop, k->fd, &connection_events);
     k->fd = -1;
     c->volume = v;
+    TAILQ_INIT(&c->pipeline);
     v->preferred = (v->preferred + k->tried - 1) % v->address.n;
     v->stats.connects++;
     volume_connect_cancel(k);
-    c->exchange = x;
+    pipeline_add(c, x);
     v->stats.busy++;
     if (stream_read_on(&c->stream, true)) {
         volume_close_connection(c);
         exchange_fail_later(x, BLAME_NOBODY, "out of memory");
         return;
     }
-    exchange_connected(x, c);
+    exchange_connected(x);
 }
 
 static void try_next(struct volume_connecting *k);

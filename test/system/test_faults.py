@@ -1,4 +1,5 @@
 """Volumes that fail, disks that fill up, descriptors that run out."""
+import itertools
 import os
 import threading
 import time
@@ -192,6 +193,36 @@ def test_connections_that_the_volume_has_closed_meanwhile(faulty_cluster):
         for volume in cluster.faulty:
             volume.break_connections()
         assert master.delete(f"/key{i}").status == 204
+    assert cluster.files() == {}
+
+
+def test_connections_that_the_volume_closes_behind_an_answer(faulty_cluster):
+    """Requests that wait for their answers on the same connection are sent once more; no client notices."""
+    count = itertools.count()
+
+    def close_behind_every_third(exchange):
+        faults.forward(exchange)
+        if next(count) % 3 == 0:
+            raise ConnectionError
+
+    cluster = faulty_cluster("-probe-ttl", "0")
+    for volume in cluster.faulty:
+        volume.when(close_behind_every_third)
+    failed = []
+
+    def live(client):
+        for i in range(10):
+            for method, body, status in (("PUT", SMALL, 201), ("GET", None, 302), ("DELETE", None, 204)):
+                answer = cluster.master.ask(method, f"/close/{client}/{i}", body)
+                if answer.status != status:
+                    failed.append((method, client, i, answer))
+
+    threads = [threading.Thread(target=live, args=(client,)) for client in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
     assert cluster.files() == {}
 
 

@@ -181,7 +181,7 @@ static void test_round_trip(void **state)
     trace_clear(&t);
     expect(&t, n, MKV_VOLUME_HEAD, "/sv01/ab/cd/eA==", 404);
     trace_clear(&t);
-    expect(&t, n, MKV_VOLUME_GET, "/sv01/ab/", 200); /* a listing */
+    expect(&t, n, MKV_VOLUME_GET, "/sv01/ab/", 200);  /* a listing */
     assert_int_equal(evbuffer_add(t.body, "", 1), 0); /* the NUL that ends a text */
     assert_non_null(strstr((char *)evbuffer_pullup(t.body, -1), "\"type\":\"directory\""));
     trace_clear(&t);
@@ -267,15 +267,15 @@ static void test_ranges_that_end(void **state)
         int status;
         const char *range, *body;
     } rows[] = {
-        {"/ten", 0, 1, 206, "bytes 0-0/10", "0"},
-        {"/ten", 2, 3, 206, "bytes 2-4/10", "234"},
-        {"/ten", 7, 100, 206, "bytes 7-9/10", "789"},
-        {"/ten", 9, INT64_MAX - 9, 206, "bytes 9-9/10", "9"},
-        {"/ten", UINT64_MAX, 0, 416, "bytes */10", ""},
-        {"/ten", 10, 1, 416, "bytes */10", ""},
-        {"/ten", 10, 0, 416, "bytes */10", ""},
-        {"/none", 0, 5, 200, "", ""}, /* it sends all of an empty file */
-        {"/none", 3, 0, 416, "bytes */0", ""},
+        {"/ten",  0,          1,             206, "bytes 0-0/10", "0"  },
+        {"/ten",  2,          3,             206, "bytes 2-4/10", "234"},
+        {"/ten",  7,          100,           206, "bytes 7-9/10", "789"},
+        {"/ten",  9,          INT64_MAX - 9, 206, "bytes 9-9/10", "9"  },
+        {"/ten",  UINT64_MAX, 0,             416, "bytes */10",   ""   },
+        {"/ten",  10,         1,             416, "bytes */10",   ""   },
+        {"/ten",  10,         0,             416, "bytes */10",   ""   },
+        {"/none", 0,          5,             200, "",             ""   }, /* it sends all of an empty file */
+        {"/none", 3,          0,             416, "bytes */0",    ""   },
     };
     NGINX_OR_SKIP(n, state);
     struct trace t;
@@ -416,6 +416,50 @@ static void test_many_heads_take_turns(void **state)
     assert_int_equal(stats_of(&n->f).busy, 0);
 }
 
+#define CROWD 40
+
+/* A crowd in one turn, which shares connections once there are any. */
+static void expect_all(struct nginx *n, struct trace *t, enum mkv_exchange_method method,
+                       int status)
+{
+    static const char value[CROWD];
+    char path[CROWD][16];
+
+    for (size_t i = 0; i < CROWD; i++) {
+        snprintf(path[i], sizeof(path[i]), "/crowd-%zu", i);
+        trace_init(&t[i], &n->f);
+        t[i].act = send_everything;
+        t[i].data = value;
+        t[i].len = i + 1;
+        begin_exchange(&t[i], method, path[i], (int64_t)t[i].len);
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        run_until(&n->f, t[i].done);
+        if (t[i].err || t[i].status != status)
+            fail_msg("%s: %d %s", path[i], t[i].status, t[i].why);
+        if (method == MKV_VOLUME_HEAD && status == 200) assert_int_equal(t[i].head_length, i + 1);
+        trace_clear(&t[i]);
+    }
+}
+
+/* nginx closes after 200 requests, whatever waits behind them: nobody notices. */
+static void test_crowds(void **state)
+{
+    NGINX_OR_SKIP(n, state);
+    static struct trace t[CROWD];
+
+    for (int round = 0; round < 30; round++) {
+        expect_all(n, t, MKV_VOLUME_PUT, 201);
+        expect_all(n, t, MKV_VOLUME_HEAD, 200);
+        expect_all(n, t, MKV_VOLUME_DELETE, 204);
+        expect_all(n, t, MKV_VOLUME_HEAD, 404);
+    }
+    assert_true(stats_of(&n->f).retries > 0);
+    assert_int_equal(stats_of(&n->f).failures, 0);
+    assert_int_equal(stats_of(&n->f).busy, 0);
+    assert_int_equal(mkv_volume_state(n->f.volume), MKV_VOLUME_UP);
+}
+
 /* A reload in mid-work closes idle connections: no exchange fails. */
 static void test_reload(void **state)
 {
@@ -471,6 +515,7 @@ int main(void)
         WITH(test_copy_volume_to_volume),
         WITH(test_server_limits_requests),
         WITH(test_many_heads_take_turns),
+        WITH(test_crowds),
         WITH(test_reload),
         WITH(test_stopped_and_started),
     };
