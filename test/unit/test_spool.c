@@ -472,6 +472,7 @@ static void an_upload_goes_under_its_writes(void **state)
     struct feed feeds[3];
 
     for (unsigned round = 0; round < 10; round++) {
+        f->id[0] = (uint8_t)round; /* no upload has another one's: a removal may still be at work */
         for (unsigned i = 0; i < COUNT(feeds); i++) {
             open_feed(&feeds[i], f, i, round, (size_t)i * MB);
             if (round % 2) hold(HOLD_WRITE | HOLD_SYNC);
