@@ -1,5 +1,6 @@
 """The command line: flags, messages, exit status."""
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -251,3 +252,33 @@ def test_stops_after_ten_seconds_whatever_is_in_flight(cluster):
 @pytest.mark.parametrize("method", ["POST", "PATCH", "OPTIONS", "TRACE", "CONNECT", "get", "Put", "FOO", "LIST", "X" * 32])
 def test_other_methods(cluster, method):
     assert http.request(cluster.master.port, method, "/key").status == 501
+
+
+def niceness(pid):
+    """Of each thread: its name and its nice value."""
+    found = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        name, fields = pathlib.Path(f"/proc/{pid}/task/{task}/stat").read_text().rsplit(")", 1)
+        found.setdefault(name.split("(", 1)[1], set()).add(int(fields.split()[16]))
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority everywhere")
+def test_only_the_loop_has_priority(shared_volumes, tmp_path):
+    master = Master([volume.name for volume in shared_volumes.take(3)], tmp_path).start()
+    try:
+        found = wait_until(lambda: (n := niceness(master.popen.pid))["mkv-server"] != {0} and n, "priority")
+    finally:
+        master.stop_cleanly()
+    assert found.pop("mkv-server") == {-10}
+    assert found and all(nice == {0} for nice in found.values()), found
+
+
+def test_a_priority_that_was_given_stays(shared_volumes, tmp_path):
+    master = Master([volume.name for volume in shared_volumes.take(3)], tmp_path, wrapper=["nice", "-n", "5"]).start()
+    try:
+        assert master.put("/key", b"value").status == 201
+        found = niceness(master.popen.pid)
+    finally:
+        master.stop_cleanly()
+    assert all(nice == {5} for nice in found.values()), found
