@@ -141,7 +141,7 @@ struct mkv_read_events {
      * says (the record may not know it).  Once, before any piece; also where no
      * byte is wanted. */
     void (*opened)(uint64_t size, void *arg);
-    /* A piece; none while paused.  Borrowed for the call. */
+    /* A piece; none while paused, but see piped().  Borrowed for the call. */
     void (*body)(struct mkv_bytes piece, void *arg);
     /* A large one, in a pipe; what is left in it is dropped.  NULL: all comes to
      * body().  Else up to MKV_PIPE_SIZE more may come to body() after a pause. */

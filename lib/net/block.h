@@ -1,7 +1,7 @@
 /* lib/net/block.h - what sockets are read into: 256 KB, shared by reference.
  *
- * A body is read into a block once and handed to every replica's output by
- * reference (design.md, decision 2).  One block takes the reads of many
+ * A body that does not go through pipes (net/pipe.h) is read into a block once and
+ * handed to every replica's output by reference.  One block takes the reads of many
  * connections until it is full, so that slow senders do not own one each. */
 #ifndef MKV_NET_BLOCK_H
 #define MKV_NET_BLOCK_H

@@ -20,7 +20,7 @@
 /* A stream so far behind is full, until it has caught up by a quarter.  Threads that
  * share their cores with volumes digest in bursts: much less, and volumes run dry. */
 #define DIGESTER_HIGH  (8 * 1024 * 1024) /* all streams together...                        */
-#define DIGESTER_PART  (1024 * 1024)     /* ...but each so much                            */
+#define DIGESTER_PART  (1024 * 1024)     /* ...but each so much, however many they are     */
 #define DIGESTER_THREADS   4         /* at most; one fewer than there are processors       */
 #define DIGESTER_SUMS_MAX  4
 

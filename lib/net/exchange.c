@@ -468,19 +468,20 @@ void mkv_exchange_send(struct mkv_exchange *x, struct mkv_bytes piece)
     note_given(x);
 }
 
-/* Not while bytes may be needed once more, or others are to leave before them. */
+/* Not while bytes may be needed once more. */
 static bool can_share(const struct mkv_exchange *x, size_t len)
 {
     return takes_body(x) && x->step == EXCHANGE_ANSWER && !x->keeping && x->body_length >= 0 &&
-           len <= (uint64_t)x->body_length - x->handed && mkv_exchange_unsent(x) == 0;
+           len <= (uint64_t)x->body_length - x->handed;
 }
 
 bool mkv_exchange_share(struct mkv_exchange *x, struct mkv_pipe *pipe)
 {
     size_t len = mkv_pipe_len(pipe);
 
-    x->low = 0; /* so that the next one can be shared */
     if (!can_share(x, len)) return false;
+    x->low = 0; /* so that the next one can be shared, even if this one can not */
+    if (mkv_exchange_unsent(x) > 0) return false;
     x->since_ms = mkv_loop_now(x->volume->all->opt.loop);
     if (!stream_share(&x->connection->stream, pipe)) return false;
     x->handed += len;
@@ -584,6 +585,7 @@ static uint64_t stall_deadline(const struct mkv_exchange *x)
 {
     const struct stream *s = &x->connection->stream;
 
+    if (x != TAILQ_FIRST(&x->connection->pipeline)) return UINT64_MAX;
     if (x->step == EXCHANGE_BODY && x->paused && !x->drop) return UINT64_MAX;
     if (x->step == EXCHANGE_ANSWER && !x->whole && stream_unsent(s) == 0) return UINT64_MAX;
     return last_progress(x) + x->volume->all->opt.stall_ms;

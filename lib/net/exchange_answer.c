@@ -245,6 +245,4 @@ void exchange_answer_piped(struct mkv_exchange *x, struct mkv_pipe *pipe)
     x->left -= mkv_pipe_len(pipe);
     x->events.piped(x, pipe, x->arg);
     if (x->step == EXCHANGE_BODY && x->left == 0) exchange_complete(x, true);
-    if (x->step == EXCHANGE_BODY && x->paused && stream_read_on(&x->connection->stream, false))
-        exchange_fail_later(x, BLAME_NOBODY, "out of memory");
 }

@@ -45,7 +45,7 @@ static enum mkv_err hold_input(struct conn *c)
     return MKV_OK;
 }
 
-static void count_sent(struct conn *c)
+void conn_count_sent(struct conn *c)
 {
     c->server->opt.metrics->bytes_out += c->stream.sent - c->counted;
     c->counted = c->stream.sent;
@@ -75,7 +75,7 @@ void conn_close(struct conn *c, const char *why)
     LIST_REMOVE(c, all);
     s->count--;
     s->opt.metrics->connections_open--;
-    count_sent(c);
+    conn_count_sent(c);
     if (s->serving == c) s->gathered = 0;
     stream_close(&c->stream);
     mkv_loop_retire(s->opt.loop, &c->retired, destroy, c);
@@ -117,7 +117,7 @@ static void finish_last(struct conn *c)
 /* At the end of a callback: the input kept, the last answer followed up. */
 static void settle(struct conn *c)
 {
-    count_sent(c);
+    conn_count_sent(c);
     if (c->step == CONN_LINGER) drop_input(c);
     finish_last(c);
     if (c->step == CONN_CLOSED) return;
@@ -157,7 +157,7 @@ void conn_request_over(struct conn *c)
     free(c->target);
     c->target = NULL;
     http1_chunks_clear(&c->chunks);
-    c->above_high = c->shares = false;
+    c->above_high = c->shares = c->much = false;
     c->answer = ANSWER_NONE;
 
     if (c->keep && whole && !s->draining)
@@ -488,7 +488,7 @@ static void on_written(struct stream *stream)
     struct conn *c = of_stream(stream);
     size_t unsent = stream_unsent(stream);
 
-    count_sent(c);
+    conn_count_sent(c);
     if (owes_drained(c)) conn_resume_later(c);
     if (unsent > 0) return;
     stream_trim(stream);

@@ -60,7 +60,8 @@ struct conn {
     bool expects;    /* the client waits for 100 Continue                 */
     bool much;       /* the last read of the body brought enough for a pipe */
     bool above_high; /* output was above the high mark: owes a drained()  */
-    bool shares;     /* the answer is given in pipes: both marks are 0    */
+    bool shares;     /* a piece of the answer was to be shared: from there
+                        on both marks are 0                               */
     bool no_memory;  /* noticed inside a verb; the next turn closes       */
     bool shut;       /* lingering: our side is shut down                  */
     int minor;       /* of the request's version                          */
@@ -128,6 +129,8 @@ struct conn *conn_open(struct http1_server *s, int fd); /* NULL: no memory; fd i
 void conn_close(struct conn *c, const char *why);
 void conn_resume(struct conn *c);
 void conn_check_time(struct conn *c, uint64_t now);
+/* Adds what has left since the last call to the metrics. */
+void conn_count_sent(struct conn *c);
 /* The handler has ended the request. */
 void conn_request_over(struct conn *c);
 /* Drops what has come of the body.  True where nothing of it is still to come. */

@@ -275,12 +275,14 @@ static bool verb_share(struct mkv_request *r, struct mkv_pipe *pipe)
     size_t len = mkv_pipe_len(pipe);
 
     assert(c->step == CONN_REQUEST && c->answer != ANSWER_NONE);
-    c->shares = true;
-    if (c->answer != ANSWER_LENGTH || verb_unsent(r) > 0) return false;
+    if (c->answer != ANSWER_LENGTH || c->no_memory) return false;
+    c->shares = true; /* so that the next one can be, even if this one can not */
+    if (verb_unsent(r) > 0) return false;
     assert(len <= c->answer_left);
     c->stream.progress_ms = mkv_loop_now(c->server->opt.loop);
     if (!stream_share(&c->stream, pipe)) return false;
     c->answer_left -= len;
+    conn_count_sent(c);
     note_unsent(c);
     return true;
 }

@@ -51,7 +51,7 @@ void mkv_pipes_close(struct mkv_pipes *all)
     free(all);
 }
 
-/* NULL where descriptors, memory or pages for pipes are short. */
+/* NULL where descriptors or memory are short, or the system's limits are lower. */
 static struct mkv_pipe *make(struct mkv_pipes *all)
 {
     struct mkv_pipe *p = malloc(sizeof(*p));
@@ -66,6 +66,7 @@ static struct mkv_pipe *make(struct mkv_pipes *all)
     all->n++;
     /* All of the same size, so that one always holds what another does. */
     if (fcntl(p->in, F_SETPIPE_SZ, MKV_PIPE_SIZE) == MKV_PIPE_SIZE) return p;
+    if (errno == EPERM) all->refused = true;
     destroy(p);
     return NULL;
 }

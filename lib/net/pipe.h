@@ -6,6 +6,10 @@
  * body once for each socket.  Whoever needs the bytes themselves, for a digest
  * or because a replica lags, reads them out of the pipe last.
  *
+ * A client on this machine that sends a file with sendfile(2) gives us the very
+ * pages of that file: one that changes it meanwhile does not know what it stores,
+ * and then one replica may not have the bytes that another one and the MD5 have.
+ *
  * Pipes are an economy and never a need: where none is to be had (descriptors,
  * fs.pipe-user-pages-soft, a system without splice), bodies go through blocks.
  * All calls are the loop's thread's. */

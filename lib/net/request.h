@@ -1,7 +1,7 @@
 /* lib/net/request.h - the seam: one request, whichever HTTP carried it.
  *
  * A front parses a head, fills a request and calls the handler.  The handler
- * answers through the four verbs of the transport, at once or later, and hears
+ * answers through the verbs of the transport, at once or later, and hears
  * of the body through its events.  It lies in lib/net/ so that fronts, which
  * implement it, include nothing from above. */
 #ifndef MKV_NET_REQUEST_H

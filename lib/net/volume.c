@@ -244,6 +244,7 @@ void volume_answered(struct mkv_volume *v, int status)
 
 void volume_failed(struct mkv_volume *v, enum volume_blame blame, const char *why)
 {
+    if (blame == BLAME_COUNTED) return;
     v->stats.failures++;
     snprintf(v->stats.last_error, sizeof(v->stats.last_error), "%s", why);
     if (blame == BLAME_NOBODY) {

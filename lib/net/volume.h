@@ -148,7 +148,7 @@ bool mkv_exchange_behind(const struct mkv_exchange *x);
  * it: if the exchange fails or is cancelled then, the file may exist all the
  * same.  Also valid in done. */
 bool mkv_exchange_sent_all(const struct mkv_exchange *x);
-/* GET: stops and resumes body(). */
+/* GET: stops and resumes body() and piped(). */
 void mkv_exchange_pause(struct mkv_exchange *x, bool paused);
 /* Ends it without calling back.  x is gone.  The connection is closed, unless
  * others share it: then the request is still carried out. */

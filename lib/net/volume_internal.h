@@ -27,6 +27,8 @@
                                          connection                                   */
 #define VOLUME_BUCKETS   256
 #define VOLUME_WHY_MAX   64
+#define VOLUME_PIPE_MAX  (512 * 1024) /* of an answer at once: a slow client takes it before the
+                                         volume is read on, and the volume waits for that */
 
 /* Exchanges on one connection.  More of them would save less than an eighth of a
  * write for each, and the last would wait for more than seven other files. */
@@ -34,8 +36,8 @@
 
 /* Whose fault a failure is, as far as the volume's state goes. */
 enum volume_blame {
-    BLAME_NOBODY,  /* ours or the caller's: no descriptors, no memory; or what went
-                      wrong has been counted already                       */
+    BLAME_NOBODY,  /* ours or the caller's: no descriptors, no memory     */
+    BLAME_COUNTED, /* another exchange's, which has told it already       */
     BLAME_VOLUME,  /* it did not do what it should                        */
     BLAME_REFUSED  /* nobody listens there: down at once                  */
 };

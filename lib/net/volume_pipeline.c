@@ -38,7 +38,7 @@ static void scatter_behind(struct mkv_exchange *x, bool closed_by_volume)
         exchange_note_sent(y);
         pipeline_remove(y);
         if (y->method != MKV_VOLUME_HEAD && !closed_by_volume)
-            exchange_fail_later(y, BLAME_NOBODY, "no answer came to the request before it");
+            exchange_fail_later(y, BLAME_COUNTED, "no answer came to the request before it");
         if (y->step < EXCHANGE_FAILED) exchange_send_again(y); /* else it will be told */
     }
 }
@@ -103,12 +103,14 @@ void pipeline_readable(struct volume_connection *c)
 {
     struct mkv_exchange *x = next_due(c);
     struct mkv_pipe *pipe = NULL;
+    size_t max;
 
     if (!x) return;
+    max = x->left < VOLUME_PIPE_MAX ? (size_t)x->left : VOLUME_PIPE_MAX;
     if (exchange_wants_pipe(x)) pipe = mkv_pipe_take(c->volume->all->opt.pipes);
     if (!pipe)
         read_answers(c, x);
-    else if (has_read(x, mkv_pipe_fill(pipe, c->stream.fd, x->left)))
+    else if (has_read(x, mkv_pipe_fill(pipe, c->stream.fd, max)))
         exchange_answer_piped(x, pipe);
     mkv_pipe_release(pipe);
 }

@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define COPY_HIGH (1024 * 1024) /* a copy this far behind stops the sender... */
+#define COPY_HIGH (1024 * 1024) /* a copy this far behind stops the sender (one that has left a
+                                   byte of what it shares: at once)... */
 /* ...until no copy is behind any more (mkv_exchange_behind()). */
 
 struct mkv_store;

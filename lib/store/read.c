@@ -270,19 +270,20 @@ static void on_body(struct mkv_exchange *x, struct mkv_bytes piece, void *arg)
     if (r->step == READ_FLOW && r->surplus && r->given == wanted(r)) finish(r, MKV_OK);
 }
 
-/* Passed on as it is where all of it is wanted. */
+/* Passed on as it is where all of it is wanted, whatever else the volume sends. */
 static void on_piped(struct mkv_exchange *x, struct mkv_pipe *pipe, void *arg)
 {
     struct mkv_read *r = arg;
     struct mkv_bytes piece;
 
-    if (r->skip == 0 && !r->surplus) {
+    if (r->skip == 0 && !r->surplus && mkv_pipe_len(pipe) <= wanted(r) - r->given) {
         r->given += mkv_pipe_len(pipe);
         r->events->piped(pipe, r->arg);
         return;
     }
     while (r->step == READ_FLOW && mkv_pipe_read(pipe, r->store->blocks, &piece) > 0)
         on_body(x, piece, r);
+    if (r->step == READ_FLOW && mkv_pipe_len(pipe)) finish(r, MKV_ENOMEM);
 }
 
 static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *arg)

@@ -3,6 +3,7 @@
 #ifndef READING_WORLD_H
 #define READING_WORLD_H
 
+#include "net/pipe.h"
 #include "store_helper.h"
 
 #include <event2/bufferevent.h>
@@ -25,6 +26,7 @@ enum answer_how {
     CHUNKED,     /* does not tell the length                           */
     LONGER,      /* tells of a value that is one byte longer           */
     OTHER_BYTES, /* begins one byte too late                           */
+    MORE,        /* sends `bytes` bytes behind the range, which it did not tell of there */
     FEWER,       /* sends `bytes` bytes of the range, and says so      */
     STATUS       /* answers with `bytes`, without the value            */
 };
@@ -87,10 +89,12 @@ static inline void send_bytes(struct toy_connection *c, struct answer a, uint64_
         evbuffer_add_printf(out, "\r\n0\r\n\r\n");
         return;
     }
-    evbuffer_add_printf(out, "Content-Length: %zu\r\n\r\n", len + (a.how == LONGER));
+    evbuffer_add_printf(out, "Content-Length: %zu\r\n\r\n",
+                        len + (a.how == LONGER) + (a.how == MORE ? a.bytes : 0));
     c->closing = a.how == CUT || a.how == LONGER;
     if ((a.how == CUT || a.how == NO_END) && a.bytes < len) len = a.bytes;
     if (!to_head) evbuffer_add(out, c->rw->value + first, len);
+    if (a.how == MORE) evbuffer_add(out, c->rw->value, a.bytes);
 }
 
 static inline void send_part(struct toy_connection *c, struct answer a, uint64_t first,
@@ -180,6 +184,7 @@ static inline void on_connection(struct evconnlistener *l, evutil_socket_t fd,
     c->rw = arg;
     c->rw->connections++;
     c->io = bufferevent_socket_new(evconnlistener_get_base(l), fd, BEV_OPT_CLOSE_ON_FREE);
+    bufferevent_set_max_single_write(c->io, 1 << 20); /* as fast as a volume */
     LIST_INSERT_HEAD(&c->rw->open, c, link);
     bufferevent_setcb(c->io, on_asked, on_sent, on_closed, c);
     bufferevent_enable(c->io, EV_READ | EV_WRITE);
@@ -276,7 +281,8 @@ struct reader {
     struct evbuffer *got; /* owned */
     bool inside, paused, pauses_at_opened, pauses_at_body;
     enum leave leave;
-    unsigned opened, pieces, done;
+    struct mkv_blocks *blocks; /* for pipes; NULL: takes none */
+    unsigned opened, pieces, pipes, done;
     uint64_t size;
     enum mkv_err err;
 };
@@ -316,6 +322,15 @@ static inline void on_body(struct mkv_bytes piece, void *arg)
     if (r->leave == LEAVES_AT_BODY) mkv_read_cancel(r->read);
 }
 
+static inline void on_piped(struct mkv_pipe *pipe, void *arg)
+{
+    struct reader *r = arg;
+    struct mkv_bytes piece;
+
+    r->pipes++;
+    while (mkv_pipe_read(pipe, r->blocks, &piece) > 0) on_body(piece, r);
+}
+
 static inline void on_read(enum mkv_err err, void *arg)
 {
     struct reader *r = arg;
@@ -331,6 +346,8 @@ static inline enum mkv_err start_reading(struct reading_world *rw, struct reader
 {
     static const struct mkv_read_events events = {
         .opened = on_opened, .body = on_body, .done = on_read};
+    static const struct mkv_read_events with_pipes = {
+        .opened = on_opened, .body = on_body, .piped = on_piped, .done = on_read};
     const struct mkv_read_options opt = {
         .key = THE_KEY, .record = record, .first = first, .length = length};
     enum mkv_err err;
@@ -338,7 +355,7 @@ static inline enum mkv_err start_reading(struct reading_world *rw, struct reader
     if (!r->got) r->got = evbuffer_new();
     assert_non_null(r->got);
     r->inside = true;
-    err = mkv_store_read(&r->read, rw->w.store, &opt, &events, r);
+    err = mkv_store_read(&r->read, rw->w.store, &opt, r->blocks ? &with_pipes : &events, r);
     r->inside = false;
     return err;
 }

@@ -444,6 +444,10 @@ static void check_not_sent_again(struct fixture *f, enum mkv_exchange_method met
     }
     assert_int_equal(atomic_load(&f->fake.stage), 0);
     assert_int_equal(stats_of(f).retries, 0);
+    /* One request hangs: that is one failure, and says what it was. */
+    assert_int_equal(mkv_volume_state(f->volume), MKV_VOLUME_SUSPECT);
+    assert_int_equal(stats_of(f).failures, 1);
+    assert_non_null(strstr(stats_of(f).last_error, "no progress"));
     clear_all(t, DEPTH);
     close_listener(f);
 }

@@ -377,6 +377,40 @@ static void moved_meanwhile(void **state)
 
 /* ---- readers that pause, leave, or are left -------------------------------------------------- */
 
+/* Whatever a volume sends, no more comes than was asked for, and all of that. */
+static void in_pipes(void **state)
+{
+    static const struct answer plans[][2] = {
+        {{GOOD, 0}, {GOOD, 0}},
+        {{CUT, 2000000}, {GOOD, 0}},
+        {{NO_RANGES, 0}, {GOOD, 0}},
+        {{CUT, 2000000}, {NO_RANGES, 0}},
+        {{MORE, 1500000}, {GOOD, 0}},
+    };
+    static const struct {
+        uint64_t first, length;
+    } wanted[] = {{0, TO_THE_END}, {1000000, 1500001}};
+    struct reading_world rw;
+    unsigned pipes = 0;
+
+    (void)state;
+    begin_reading(&rw, 4000000);
+    for (size_t i = 0; i < 2 * COUNT(plans); i++) {
+        struct reader r = {.blocks = mkv_store_blocks(rw.w.store)};
+        uint64_t first = wanted[i % 2].first, length = wanted[i % 2].length;
+
+        plan_answers(&rw, plans[i / 2], 2);
+        assert_int_equal(start_reading(&rw, &r, &rw.record, first, length), MKV_OK);
+        run_until(&rw.w, r.done);
+        assert_int_equal(r.err, MKV_OK);
+        assert_got(&rw, &r, first, (size_t)(length == TO_THE_END ? rw.size : length));
+        pipes += r.pipes;
+        clear_reader(&r);
+    }
+    assert_true(pipes > 2 * COUNT(plans));
+    end_reading(&rw);
+}
+
 static void turns(struct reading_world *rw, unsigned n)
 {
     const struct timeval soon = {0, 1000};
@@ -548,6 +582,7 @@ int main(void)
         cmocka_unit_test(replaced_meanwhile),
         cmocka_unit_test(another_value_under_the_same_name),
         cmocka_unit_test(moved_meanwhile),
+        cmocka_unit_test(in_pipes),
         cmocka_unit_test(a_reader_that_pauses),
         cmocka_unit_test(paused_from_the_beginning),
         cmocka_unit_test(a_reader_that_leaves),
