@@ -228,13 +228,13 @@ static enum mkv_err open_all(struct server *s, char *why)
         err = admin_open(&s->admin, s->loop, s->store, &s->metrics, cfg->admin, why, WHY_MAX);
         if (err) return err;
     }
+    if (!cfg->keys)
+        mkv_log_warn("without -keys every request is served, and S3 signatures are not checked");
     err = start_ports(s, connections_max, why);
     if (err) return err;
     fprintf(stderr, "mkv-server %s: listening on %s; %zu volumes, %llu replicas; index %s\n",
             MKV_VERSION, address, cfg->nvolumes, (unsigned long long)cfg->replicas, cfg->db);
     raise_priority();
-    if (!cfg->keys)
-        mkv_log_warn("without -keys every request is served, and S3 signatures are not checked");
     return MKV_OK;
 }
 

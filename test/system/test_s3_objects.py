@@ -493,7 +493,7 @@ def test_readers_survive_the_death_of_a_volume(own_cluster):
     """Whichever volume serves them is killed in the middle: the others go on at the same byte."""
     cluster = own_cluster(3)
     master = cluster.start_master()
-    data = bytes_of(SIZE // 2, 11)
+    data = bytes_of(32 * MEGABYTE, 11)  # more than all buffers on the way hold
     raw = tools.Raw(master.port, None)
     assert raw.put(CAT, data).status == 200
     readers = [http.Connection(master.port, receive_buffer=16384, timeout=60) for _ in range(12)]
