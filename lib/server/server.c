@@ -8,19 +8,18 @@
 #include "net/http1_server.h"
 #include "server/admin.h"
 #include "server/listen.h"
+#include "server/priority.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define WHY_MAX    1024
 #define SIGNALS    3
 #define DRAIN_MS   20 /* how often it is looked whether everything has ended */
-#define LOOP_NICE  (-10) /* half the waits for a core of 0; -20 has as many as -10 */
 
 /* A port and the front behind it. */
 struct door {
@@ -195,15 +194,6 @@ static enum mkv_err watch_signals(struct server *s)
     return MKV_OK;
 }
 
-/* Every request waits for the loop's thread, which works for microseconds at a time;
- * beside volumes on the same cores it waits for milliseconds until it may.  Only this
- * thread: the others, made by now, stay as they are.  Where it is not permitted, and
- * where somebody has started us with another priority, that one is right. */
-static void raise_priority(void)
-{
-    if (getpriority(PRIO_PROCESS, 0) == 0) (void)setpriority(PRIO_PROCESS, 0, LOOP_NICE);
-}
-
 /* The port comes first: its number goes into the index's lock. */
 static enum mkv_err open_all(struct server *s, char *why)
 {
@@ -234,7 +224,7 @@ static enum mkv_err open_all(struct server *s, char *why)
     if (err) return err;
     fprintf(stderr, "mkv-server %s: listening on %s; %zu volumes, %llu replicas; index %s\n",
             MKV_VERSION, address, cfg->nvolumes, (unsigned long long)cfg->replicas, cfg->db);
-    raise_priority();
+    priority_raise(); /* of this thread: the others are there by now */
     return MKV_OK;
 }
 
