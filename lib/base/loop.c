@@ -1,5 +1,6 @@
 #include "mkv/loop.h"
 
+#include <assert.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <time.h>
@@ -15,6 +16,8 @@ struct mkv_loop {
     struct chore_list last;     /* run when there are no others */
     struct mkv_retired *retired;
     bool stopping;
+    int crowd;                  /* see mkv_loop_gather() */
+    struct timespec next_turn;  /* with a crowd: not before; on CLOCK_MONOTONIC */
     bool clock_read;            /* now and wall are of this turn */
     uint64_t now;
     int64_t wall;
@@ -87,14 +90,34 @@ void mkv_loop_close(struct mkv_loop *loop)
 {
     if (!loop) return;
     mkv_loop_settle(loop);
+    assert(loop->crowd == 0);
     event_base_free(loop->base);
     free(loop);
+}
+
+void mkv_loop_gather(struct mkv_loop *loop, int more_or_fewer)
+{
+    loop->crowd += more_or_fewer;
+    assert(loop->crowd >= 0);
+}
+
+/* A signal ends the sleep early: its handler has something for the loop to do. */
+static void gather(struct mkv_loop *loop)
+{
+    struct timespec *next = &loop->next_turn;
+
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL);
+    clock_gettime(CLOCK_MONOTONIC, next);
+    next->tv_nsec += MKV_LOOP_GATHER_US * 1000;
+    next->tv_sec += next->tv_nsec / 1000000000;
+    next->tv_nsec %= 1000000000;
 }
 
 void mkv_loop_turn(struct mkv_loop *loop)
 {
     bool waiting = has_chores(loop) || loop->retired; /* queued outside of a turn */
 
+    if (loop->crowd >= MKV_LOOP_CROWD && !waiting) gather(loop);
     /* NONBLOCK alone would go round until no event is active any more. */
     event_base_loop(loop->base, EVLOOP_ONCE | (waiting ? EVLOOP_NONBLOCK : EVLOOP_NO_EXIT_ON_EMPTY));
     mkv_loop_settle(loop);

@@ -38,6 +38,7 @@ struct server {
     struct mkv_s3 *s3;
     struct door doors[DOORS];
     struct admin *admin;
+    struct priority *priority;    /* or NULL */
     struct mkv_metrics metrics;
     struct event signals[SIGNALS];
     struct event drain;
@@ -224,8 +225,8 @@ static enum mkv_err open_all(struct server *s, char *why)
     if (err) return err;
     fprintf(stderr, "mkv-server %s: listening on %s; %zu volumes, %llu replicas; index %s\n",
             MKV_VERSION, address, cfg->nvolumes, (unsigned long long)cfg->replicas, cfg->db);
-    priority_raise(); /* of this thread: the others are there by now */
-    return MKV_OK;
+    /* Last, so that the other threads keep theirs. */
+    return priority_open(&s->priority, s->loop, mkv_store_index(s->store));
 }
 
 static void close_all(struct server *s)
@@ -237,6 +238,7 @@ static void close_all(struct server *s)
     }
     for (int i = 0; i < DOORS; i++)
         listen_close(s->doors[i].port);
+    priority_close(s->priority);
     admin_close(s->admin);
     for (int i = 0; i < DOORS; i++)
         http1_server_close(s->doors[i].front);

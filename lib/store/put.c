@@ -31,6 +31,8 @@ static void bring_no_change(struct mkv_put *p)
 static void leave(struct mkv_put *p)
 {
     bring_no_change(p);
+    if (p->gathers) mkv_loop_gather(p->store->loop, -1);
+    p->gathers = false;
     store_op_end(p->store, &p->op);
 }
 
@@ -248,7 +250,8 @@ static void digested(const uint8_t *md5, void *arg)
 static void enter_settle(struct mkv_put *p)
 {
     mkv_index_writers(p->store->index, 1); /* it will soon commit */
-    p->is_writer = true;
+    mkv_loop_gather(p->store->loop, 1);
+    p->is_writer = p->gathers = true;
     if (p->digest) digest_stream_end(p->digest);
     fanout_end(&p->fan);
     if (fanout_count(&p->fan, COPY_READY) == 0) finished(p); /* all have answered already */

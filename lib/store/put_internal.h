@@ -57,6 +57,7 @@ struct mkv_put {
     const struct mkv_put_events *events;
     void *arg;
     bool is_writer;                    /* counted by mkv_index_writers() */
+    bool gathers;                      /* counted by mkv_loop_gather() */
     bool cancelled;                    /* nobody listens any more */
     struct mkv_retired retired;
 };

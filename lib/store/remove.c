@@ -27,6 +27,7 @@ struct mkv_remove {
     enum remove_step step;
     enum mkv_err result;
     bool asking_index, dropped;
+    bool gathers;             /* counted by mkv_loop_gather() */
     struct mkv_record record;
     bool condemned;
     struct mkv_garbage garbage; /* condemned: the entry that names the files */
@@ -52,10 +53,18 @@ static void destroy(void *arg)
     free(r);
 }
 
+/* Nobody has to wait for it any more. */
+static void let_go(struct mkv_remove *r)
+{
+    if (r->gathers) mkv_loop_gather(r->store->loop, -1);
+    r->gathers = false;
+    keylock_release(&r->lock);
+}
+
 /* The store knows of it no more. */
 static void leave(struct mkv_remove *r)
 {
-    keylock_release(&r->lock);
+    let_go(r);
     keylock_release(&r->spare);
     store_op_end(r->store, &r->op);
 }
@@ -180,7 +189,7 @@ static void tell(struct mkv_remove *r)
     mkv_done *done = r->done;
 
     r->done = NULL;
-    keylock_release(&r->lock); /* before the answer: its reader may write at once */
+    let_go(r); /* before the answer: its reader may write at once */
     if (done) done(r->result, r->arg);
 }
 
@@ -254,6 +263,8 @@ static enum mkv_err begin(struct mkv_remove **out, struct mkv_store *s, struct m
         return err;
     }
     keylock_take(&s->locks, &r->lock, key_of(r), md5);
+    mkv_loop_gather(s->loop, 1);
+    r->gathers = true;
     store_op_begin(s, &r->op, drop);
     *out = r;
     return MKV_OK;

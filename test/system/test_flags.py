@@ -1,4 +1,5 @@
 """The command line: flags, messages, exit status."""
+import itertools
 import os
 import pathlib
 import signal
@@ -263,21 +264,43 @@ def niceness(pid):
     return found
 
 
+def session_nice(pid):
+    """Of its session's group; None where the kernel makes none."""
+    file = pathlib.Path(f"/proc/{pid}/autogroup")
+    return int(file.read_text().rsplit("nice ", 1)[1]) if file.exists() else None
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority everywhere")
-def test_only_the_loop_has_priority(shared_volumes, tmp_path):
-    master = Master([volume.name for volume in shared_volumes.take(3)], tmp_path).start()
+@pytest.mark.parametrize("wrapper", [["setsid"], []], ids=["leads its session", "one of a session"])
+def test_the_loop_goes_first_while_values_are_written(shared_volumes, tmp_path, wrapper):
+    master = Master([volume.name for volume in shared_volumes.take(3)], tmp_path, wrapper=wrapper).start()
+    pid = master.popen.pid
+    before = session_nice(pid)
+    numbers = itertools.count()
+
+    def raised():
+        for _ in range(20):
+            assert master.put(f"/key{next(numbers)}", b"value").status == 201
+        return (found := niceness(pid))["mkv-server"] != {0} and (found, session_nice(pid))
+
     try:
-        found = wait_until(lambda: (n := niceness(master.popen.pid))["mkv-server"] != {0} and n, "priority")
+        found, session = wait_until(raised, "priority")
+        wait_until(lambda: niceness(pid)["mkv-server"] == {0}, "no more priority without writes")
+        after = session_nice(pid)
     finally:
         master.stop_cleanly()
     assert found.pop("mkv-server") == {-10}
     assert found and all(nice == {0} for nice in found.values()), found
+    assert session in ((-10, None) if wrapper else (before,))
+    assert after == before
 
 
 def test_a_priority_that_was_given_stays(shared_volumes, tmp_path):
     master = Master([volume.name for volume in shared_volumes.take(3)], tmp_path, wrapper=["nice", "-n", "5"]).start()
     try:
-        assert master.put("/key", b"value").status == 201
+        for i in range(100):
+            assert master.put(f"/key{i}", b"value").status == 201
+        time.sleep(0.3)  # it would have been looked at by now
         found = niceness(master.popen.pid)
     finally:
         master.stop_cleanly()

@@ -235,6 +235,60 @@ static void clocks(void **state)
     mkv_loop_close(d.loop);
 }
 
+static int64_t ns_of(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void on_due(int fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+}
+
+/* Turns in each of which there is something to do. */
+static int64_t time_of_turns(struct mkv_loop *loop, int turns)
+{
+    struct event *timer = event_new(mkv_loop_base(loop), -1, 0, on_due, NULL);
+    const struct timeval now = {0, 0};
+    int64_t began = ns_of(CLOCK_MONOTONIC);
+
+    for (int i = 0; i < turns; i++) {
+        event_add(timer, &now);
+        mkv_loop_turn(loop);
+    }
+    event_free(timer);
+    return ns_of(CLOCK_MONOTONIC) - began;
+}
+
+/* With a crowd turns keep a distance; what was queued outside of a turn waits for none. */
+static void a_crowd_gathers(void **state)
+{
+    const int64_t apart = MKV_LOOP_GATHER_US * INT64_C(1000);
+    struct diary d;
+    struct entry e[1];
+    int64_t began;
+
+    (void)state;
+    begin(&d, e, 1);
+    mkv_loop_gather(d.loop, MKV_LOOP_CROWD);
+    assert_true(time_of_turns(d.loop, 101) >= 100 * apart);
+    began = ns_of(CLOCK_PROCESS_CPUTIME_ID);
+    time_of_turns(d.loop, 101);
+    assert_true(ns_of(CLOCK_PROCESS_CPUTIME_ID) - began < 50 * apart); /* it sleeps, it does not spin */
+    mkv_loop_at_end(d.loop, &e[0].chore);
+    mkv_loop_turn(d.loop);
+    assert_string_equal(d.text, "a");
+    mkv_loop_gather(d.loop, -1);
+    assert_true(time_of_turns(d.loop, 1001) < 1000 * apart);
+    mkv_loop_gather(d.loop, 1 - MKV_LOOP_CROWD);
+    mkv_loop_close(d.loop);
+}
+
 static void dates(void **state)
 {
     static const struct {
@@ -272,6 +326,7 @@ int main(void)
         cmocka_unit_test(closing_runs_what_is_queued),
         cmocka_unit_test(runs_until_stopped),
         cmocka_unit_test(clocks),
+        cmocka_unit_test(a_crowd_gathers),
         cmocka_unit_test(dates),
     };
 
