@@ -25,7 +25,8 @@ struct priority;
 /* For the calling thread, which must be the loop's; threads made before keep their
  * own.  Where nice is not permitted (RLIMIT_NICE, CAP_SYS_NICE), or somebody gave
  * this process another nice or policy, that one stays, and *out is NULL. */
-enum mkv_err priority_open(struct priority **out, struct mkv_loop *loop, struct mkv_index *index) MKV_MUSTUSE;
+enum mkv_err priority_open(struct priority **out, struct mkv_loop *loop,
+                           struct mkv_index *index) MKV_MUSTUSE;
 void priority_close(struct priority *p); /* NULL is fine */
 
 #endif
