@@ -52,7 +52,7 @@ def test_one_volume_fails_a_write(faulty_cluster, fault, value, method):
         pytest.skip("head and body travel together: nobody could tell")
     if fault is FAULTS["answers 201 before the body"]:
         value = HUGE
-    cluster = faulty_cluster("-probe-ttl", "0", volumes=5)
+    cluster = faulty_cluster("-probe-ttl", "0", "-voltimeout", "10s", volumes=5)  # huge values, by way of Python
     master = cluster.master
     if method == "REPLACE":
         assert master.put("/wehave", b"old").status == 201
@@ -71,7 +71,7 @@ def test_one_volume_fails_a_write(faulty_cluster, fault, value, method):
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_two_volumes_fail_a_write(faulty_cluster, fault):
-    cluster = faulty_cluster("-probe-ttl", "0", volumes=5)
+    cluster = faulty_cluster("-probe-ttl", "0", "-voltimeout", "10s", volumes=5)  # huge values, by way of Python
     for volume in by_placement(cluster, "/wehave")[:2]:
         volume.when(fault, method="PUT")
     assert cluster.master.put("/wehave", HUGE).status == 201
@@ -119,7 +119,7 @@ def test_a_volume_is_killed_in_mid_body(own_cluster):
 @pytest.mark.slow
 def test_volumes_that_hang(faulty_cluster):
     """No progress for 10 s counts as failed, at whichever point it stops; the writes wait side by side."""
-    cluster = faulty_cluster("-probe-ttl", "0", volumes=5)
+    cluster = faulty_cluster("-probe-ttl", "0", "-voltimeout", "10s", volumes=5)  # huge values, by way of Python
     points = {"/hang/at-once": faults.hang, "/hang/in-the-body": faults.stall_after(100_000)}
     for key, fault in points.items():
         by_placement(cluster, key)[0].when(fault, method="PUT", path=place.path_of(key.encode()))
