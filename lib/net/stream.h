@@ -2,8 +2,9 @@
  * volume client share.
  *
  * Output is gathered during a turn and written once at its end (stream_send() and
- * stream_share() write at once); EV_WRITE is armed only when the kernel takes less.  Input is read by the owner, in its
- * readable() callback.  The stream never closes itself: it tells the owner. */
+ * stream_share() write at once); EV_WRITE is armed only when the kernel takes less.
+ * Input is read by the owner, in its readable() callback.  The stream never closes
+ * itself: it tells the owner. */
 #ifndef MKV_NET_STREAM_H
 #define MKV_NET_STREAM_H
 

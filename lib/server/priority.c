@@ -9,7 +9,6 @@
 #include <linux/sched/types.h> /* not together with <sched.h>: both define sched_param */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
