@@ -267,7 +267,7 @@ static void start(void *arg)
     m->put = NULL;
     if (err == MKV_EBUSY && m->write.conditional)
         fail(c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
-    else if (err != MKV_EBUSY || !s3_wait(&m->wait, c->api, start, c))
+    else if (err != MKV_EBUSY || !s3_wait(&m->wait, c->api, NULL, start, c))
         fail_store(c, err);
 }
 

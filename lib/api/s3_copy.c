@@ -119,7 +119,7 @@ static void describe(void *arg)
         return;
     }
     p->describe = NULL;
-    if (err != MKV_EBUSY || is_replaced(c) || !s3_wait(&p->wait, c->api, describe, c))
+    if (err != MKV_EBUSY || is_replaced(c) || !s3_wait(&p->wait, c->api, c->r, describe, c))
         reply_failed(c, err);
 }
 
@@ -251,7 +251,7 @@ static void start_put(void *arg)
     p->put = NULL;
     if (err == MKV_EBUSY && p->write.conditional)
         s3_slow_error(&p->slow, c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
-    else if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, start_put, c))
+    else if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, c->r, start_put, c))
         reply_failed(c, err);
 }
 

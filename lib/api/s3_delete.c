@@ -57,7 +57,7 @@ static void start(void *arg)
     d->remove = NULL;
     if (err == MKV_EBUSY && d->conditional)
         s3_reply_error(c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
-    else if (err != MKV_EBUSY || !s3_wait(&d->wait, c->api, start, c)) answer(c, err);
+    else if (err != MKV_EBUSY || !s3_wait(&d->wait, c->api, c->r, start, c)) answer(c, err);
 }
 
 static void on_gone(struct mkv_request *r, const char *why)

@@ -151,7 +151,7 @@ static void try_to_delete(struct deletion *d)
     failed = mkv_store_delete(c->api->store, mkv_slice(object, len), &d->remove, on_removed, d);
     if (!failed) return;
     d->remove = NULL;
-    if (failed != MKV_EBUSY || !s3_wait(&d->wait, c->api, try_again, d)) settle_as(d, failed);
+    if (failed != MKV_EBUSY || !s3_wait(&d->wait, c->api, c->r, try_again, d)) settle_as(d, failed);
 }
 
 static void try_again(void *arg)

@@ -172,7 +172,8 @@ static void start_put(void *arg)
 
     if (!err) return;
     p->put = NULL;
-    if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, start_put, c)) s3_reply_failure(c, err);
+    if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, c->r, start_put, c))
+        s3_reply_failure(c, err);
 }
 
 /* ---- the fields ---------------------------------------------------------------------------- */

@@ -172,7 +172,7 @@ static void start(void *arg)
         s3_reply_error(c, p->write.err, p->write.why);
     else if (err == MKV_EBUSY && p->write.conditional)
         s3_reply_error(c, S3_CONDITIONAL_REQUEST_CONFLICT, NULL);
-    else if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, start, c))
+    else if (err != MKV_EBUSY || !s3_wait(&p->wait, c->api, c->r, start, c))
         s3_reply_failure(c, err);
 }
 

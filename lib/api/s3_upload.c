@@ -156,7 +156,7 @@ static void start_abort(void *arg)
     enum mkv_err failed;
 
     if (s3_upload_is_ending(c->api->s3, u->upload.id)) {
-        if (!s3_wait(&u->wait, c->api, start_abort, c))
+        if (!s3_wait(&u->wait, c->api, c->r, start_abort, c))
             s3_reply_error(c, S3_OPERATION_ABORTED, NULL);
         return;
     }

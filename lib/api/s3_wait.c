@@ -8,10 +8,11 @@ static void on_time(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    w->again(w->arg);
+    if (!w->r || w->r->transport->alive(w->r)) w->again(w->arg);
 }
 
-bool s3_wait(struct s3_wait *w, const struct mkv_api *api, void (*again)(void *arg), void *arg)
+bool s3_wait(struct s3_wait *w, const struct mkv_api *api, struct mkv_request *r,
+             void (*again)(void *arg), void *arg)
 {
     const struct timeval soon = {0, S3_WAIT_EACH_MS * 1000};
     uint64_t now = mkv_loop_now(api->loop);
@@ -22,6 +23,7 @@ bool s3_wait(struct s3_wait *w, const struct mkv_api *api, void (*again)(void *a
         w->until = now + S3_WAIT_MAX_MS;
     }
     if (now >= w->until) return false;
+    w->r = r;
     w->again = again;
     w->arg = arg;
     return event_add(&w->event, &soon) == 0;

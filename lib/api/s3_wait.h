@@ -16,15 +16,17 @@
 struct s3_wait {
     struct event event;
     bool assigned;
-    uint64_t until; /* on the loop's clock */
+    uint64_t until;        /* on the loop's clock */
+    struct mkv_request *r; /* borrowed; or NULL   */
     void (*again)(void *arg);
     void *arg;
 };
 
 /* again(arg) runs soon, which may wait once more; false where it has waited long
- * enough. */
-bool s3_wait(struct s3_wait *w, const struct mkv_api *api, void (*again)(void *arg),
-             void *arg) MKV_MUSTUSE;
+ * enough.  r is whose client waits: if that is gone by then, gone() runs instead.  NULL:
+ * it is done all the same. */
+bool s3_wait(struct s3_wait *w, const struct mkv_api *api, struct mkv_request *r,
+             void (*again)(void *arg), void *arg) MKV_MUSTUSE;
 /* In gone(), too: a call is freed at the end of the turn, and the time may be up before. */
 void s3_wait_cancel(struct s3_wait *w);
 

@@ -287,6 +287,18 @@ static bool verb_share(struct mkv_request *r, struct mkv_pipe *pipe)
     return true;
 }
 
+static bool verb_alive(struct mkv_request *r)
+{
+    struct conn *c = conn_of(r);
+    int err = 0;
+    socklen_t len = sizeof(err);
+
+    assert(c->step == CONN_REQUEST);
+    if (getsockopt(c->stream.fd, SOL_SOCKET, SO_ERROR, &err, &len) || !err) return true;
+    conn_close(c, strerror(err));
+    return false;
+}
+
 static void verb_abort(struct mkv_request *r, const char *why)
 {
     struct conn *c = conn_of(r);
@@ -354,6 +366,7 @@ const struct mkv_transport http1_transport = {
     .end = verb_end,
     .read_body = verb_read_body,
     .unsent = verb_unsent,
+    .alive = verb_alive,
     .abort = verb_abort,
 };
 

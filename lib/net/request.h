@@ -68,6 +68,10 @@ struct mkv_transport {
      * call with true is where "100 Continue" goes out, if the client waits. */
     void (*read_body)(struct mkv_request *r, bool on);
     size_t (*unsent)(struct mkv_request *r); /* output not yet with the kernel */
+    /* False: the client has reset the connection, of which a front that neither reads
+     * nor writes need not have heard; gone() has run.  True says little: one that closed
+     * its side only may still want the answer. */
+    bool (*alive)(struct mkv_request *r);
     /* Breaks the connection in the middle of an answer that can not be
      * completed, so that the client sees it was cut.  Ends the request. */
     void (*abort)(struct mkv_request *r, const char *why);

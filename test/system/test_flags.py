@@ -265,9 +265,10 @@ def niceness(pid):
 
 
 def session_nice(pid):
-    """Of its session's group; None where the kernel makes none."""
+    """Of its session's group; None where the kernel makes none: no file, or an empty one."""
     file = pathlib.Path(f"/proc/{pid}/autogroup")
-    return int(file.read_text().rsplit("nice ", 1)[1]) if file.exists() else None
+    text = file.read_text() if file.exists() else ""
+    return int(text.rsplit("nice ", 1)[1]) if text else None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority everywhere")
@@ -275,7 +276,6 @@ def session_nice(pid):
 def test_the_loop_goes_first_while_values_are_written(shared_volumes, tmp_path, wrapper):
     master = Master([volume.name for volume in shared_volumes.take(3)], tmp_path, wrapper=wrapper).start()
     pid = master.popen.pid
-    before = session_nice(pid)
     numbers = itertools.count()
 
     def raised():
@@ -284,6 +284,7 @@ def test_the_loop_goes_first_while_values_are_written(shared_volumes, tmp_path, 
         return (found := niceness(pid))["mkv-server"] != {0} and (found, session_nice(pid))
 
     try:
+        before = session_nice(pid)
         found, session = wait_until(raised, "priority")
         wait_until(lambda: niceness(pid)["mkv-server"] == {0}, "no more priority without writes")
         after = session_nice(pid)

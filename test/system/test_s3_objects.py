@@ -259,9 +259,11 @@ def test_writers_that_leave_while_they_wait(photos):
                 if body:
                     impatient.send(body)
                 time.sleep(0.02)
+                assert b"cat" in raw.get("/?writing").body  # and so the earlier request has been read
                 impatient.reset()
         writer.send(b"e")
         assert writer.answer("PUT").status == 200
+    time.sleep(0.2)  # whoever still waited would have the key by now
     assert raw.get(CAT).body == b"ne"
 
 

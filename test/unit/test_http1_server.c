@@ -384,22 +384,58 @@ static void test_a_client_that_never_reads(void **state)
     assert_int_equal(http1_server_connections(t->server), 0);
 }
 
+static void client_break(struct client *c)
+{
+    struct linger at_once = {1, 0};
+
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close(c->fd);
+    c->fd = -1;
+}
+
 static void test_a_client_that_goes_away(void **state)
 {
     struct toy *t = *state;
     struct client c;
-    struct linger at_once = {1, 0};
 
     client_open_sized(&c, t, 16 * 1024);
     client_send(&c, TEXT("GET /stream?10000000 HTTP/1.1\r\nHost: a\r\n\r\n"));
     assert_int_equal(t->gone, 0);
-    setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-    close(c.fd);
-    c.fd = -1;
+    client_break(&c);
     toy_turns(t, 20);
     assert_int_equal(t->gone, 1);
     assert_int_equal(http1_server_connections(t->server), 0);
     client_close(&c);
+}
+
+/* Nothing is read or written meanwhile: the handler has to ask. */
+static void test_a_client_that_breaks_off_while_a_handler_waits(void **state)
+{
+    static const char *const requests[] = {
+        "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\n",
+        "PUT /later HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nunread"};
+    struct toy *t = *state;
+
+    for (size_t i = 0; i < COUNT(requests); i++) {
+        struct client c;
+
+        client_open(&c, t);
+        client_send(&c, requests[i], strlen(requests[i]));
+        toy_turns(t, 5);
+        assert_non_null(t->held);
+        assert_true(t->held->transport->alive(t->held));
+        shutdown(c.fd, SHUT_WR); /* may still want the answer */
+        toy_turns(t, 5);
+        assert_true(t->held->transport->alive(t->held));
+        client_break(&c);
+        toy_turns(t, 5);
+        assert_int_equal(t->gone, i);
+        assert_false(t->held->transport->alive(t->held));
+        assert_int_equal(t->gone, i + 1);
+        assert_int_equal(http1_server_connections(t->server), 0);
+        client_close(&c);
+    }
 }
 
 static void test_back_pressure(void **state)
@@ -617,6 +653,7 @@ int main(void)
         TOY_TEST(test_half_close),
         TOY_TEST(test_a_client_that_never_reads),
         TOY_TEST(test_a_client_that_goes_away),
+        TOY_TEST(test_a_client_that_breaks_off_while_a_handler_waits),
         TOY_TEST(test_back_pressure),
         TOY_TEST(test_a_shared_answer),
         TOY_TEST(test_abort_cuts_the_answer),
