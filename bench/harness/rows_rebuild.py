@@ -12,7 +12,7 @@ from .procs import BenchError
 from .rows import RANDOM_LUA, row
 from .table import Line
 
-JOBS = 32  # the default of -jobs
+JOBS = 128  # the default of -jobs
 SECONDS = 600
 
 

@@ -23,6 +23,7 @@ struct flag {
 
 #define AT(field) offsetof(struct mkv_config, field)
 
+/* One with another default for some programs has a row for each. */
 static const struct flag flags[] = {
     {"db", TEXT, AT(db), NULL, ALL | MKV_PROGRAM_INDEX, 0, 0, "directory of the index; made if absent"},
     {"volumes", TEXT, AT(volumes_text), NULL, ALL | MKV_PROGRAM_INDEX, 0, 0,
@@ -36,7 +37,10 @@ static const struct flag flags[] = {
     {"fallback", TEXT, AT(fallback), NULL, MKV_PROGRAM_SERVER, 0, 0,
      "host to redirect readers of a missing key to"},
     {"protect", SWITCH, AT(protect), "false", MKV_PROGRAM_SERVER, 0, 0, "DELETE needs UNLINK first"},
-    {"md5sum", SWITCH, AT(md5sum), "true", ALL, 0, 0, "compute and keep the MD5 of values"},
+    {"md5sum", SWITCH, AT(md5sum), "true", ALL & ~MKV_PROGRAM_REBUILD, 0, 0,
+     "compute and keep the MD5 of values"},
+    {"md5sum", SWITCH, AT(md5sum), "false", MKV_PROGRAM_REBUILD, 0, 0,
+     "read a copy of every value for its MD5"},
     {"voltimeout", DURATION, AT(voltimeout_ms), "1s", ALL, 1, 3600000,
      "how long a volume may take to connect or to answer"},
     {"probe-ttl", DURATION, AT(probe_ttl_ms), "1s", MKV_PROGRAM_SERVER, 0, 3600000,
@@ -61,7 +65,10 @@ static const struct flag flags[] = {
      "where the parts of multipart uploads wait (default: in -db)"},
     {"multipart-expiry", DURATION, AT(multipart_expiry_ms), "168h", MKV_PROGRAM_SERVER, 1000,
      UINT64_C(315360000000), "age at which an unfinished multipart upload is removed"},
-    {"jobs", NUMBER, AT(jobs), "32", WALKS, 1, 4096, "requests under way at once"},
+    {"jobs", NUMBER, AT(jobs), "32", MKV_PROGRAM_REBALANCE | MKV_PROGRAM_VERIFY, 1, 4096,
+     "requests under way at once"},
+    {"jobs", NUMBER, AT(jobs), "128", MKV_PROGRAM_REBUILD, 1, 4096,
+     "listings under way at once; with -md5sum a quarter as many values"},
     {"json", SWITCH, AT(json), "false", WALKS | MKV_PROGRAM_INDEX, 0, 0,
      "print the summary as JSON"},
     {"dry-run", SWITCH, AT(dry_run), "false", MKV_PROGRAM_REBALANCE | MKV_PROGRAM_VERIFY, 0, 0,
@@ -398,6 +405,18 @@ static bool check(struct mkv_config *cfg, const char *program)
     return check_s3(cfg, program);
 }
 
+/* Of other programs' flags, too: what they stand for is used by all. */
+static bool set_defaults(struct mkv_config *cfg, const struct program *p)
+{
+    for (size_t i = 0; i < FLAGS; i++) {
+        const struct flag *own = find_flag(mkv_slice_of(flags[i].name), p->program);
+        const struct flag *f = own ? own : &flags[i];
+
+        if (f->fallback && !set_flag(cfg, f, f->fallback, p->name)) return false;
+    }
+    return true;
+}
+
 enum mkv_config_result mkv_config_parse(struct mkv_config *cfg, enum mkv_program program, int argc,
                                         char **argv)
 {
@@ -406,11 +425,7 @@ enum mkv_config_result mkv_config_parse(struct mkv_config *cfg, enum mkv_program
 
     memset(cfg, 0, sizeof(*cfg));
     cfg->program = program;
-    for (size_t i = 0; i < FLAGS; i++)
-        if (flags[i].fallback && !set_flag(cfg, &flags[i], flags[i].fallback, p->name))
-            return MKV_CONFIG_BAD;
-    /* api.md: -md5sum is on but for rebuild, which would read every value. */
-    if (program == MKV_PROGRAM_REBUILD) cfg->md5sum = false;
+    if (!set_defaults(cfg, p)) return MKV_CONFIG_BAD;
     result = parse_flags(cfg, p, argc, argv);
     if (result != MKV_CONFIG_RUN) return result;
     if (cfg->nargs && program != MKV_PROGRAM_INDEX) {

@@ -10,6 +10,8 @@
 #define BATCH_KEYS  256                /* old records read at once...              */
 #define BATCH_BYTES (4 * 1024 * 1024)  /* ...as long as they are no longer than so */
 
+#define READS_PART  4 /* of -jobs: values that are read at once; listings are short, they are not */
+
 /* Old records, copied from the index a batch at a time. */
 struct old_records {
     struct mkv_index *index; /* borrowed; NULL: none */
@@ -31,8 +33,8 @@ struct rebuild_join {
     struct merge_file *files;   /* owned: of that key */
     size_t nfiles, files_size;
     struct mkv_replica *placement; /* owned */
-    struct md5_read *reads;     /* owned: -jobs of them; NULL without -md5sum */
-    size_t nbusy;
+    struct md5_read *reads;     /* owned; NULL without -md5sum */
+    size_t nreads, nbusy;
     bool ended;                 /* all keys have been merged */
 };
 
@@ -209,9 +211,9 @@ static void write_garbage(struct rebuild *r)
     }
 }
 
-static struct md5_read *free_read(struct rebuild_join *j, size_t n)
+static struct md5_read *free_read(struct rebuild_join *j)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < j->nreads; i++)
         if (!j->reads[i].busy) return &j->reads[i];
     return NULL;
 }
@@ -241,7 +243,7 @@ static void merge_next(struct rebuild *r)
     write_garbage(r);
     if (out.has_record && j->reads && !(out.findings & (MERGE_LOST | MERGE_AWAY))) {
         j->nbusy++;
-        md5_start(free_read(j, r->cfg->jobs), key, &out.record);
+        md5_start(free_read(j), key, &out.record);
     } else if (out.has_record) {
         join_write(r, key, &out.record);
     }
@@ -263,12 +265,11 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
     struct rebuild *r = arg;
     struct rebuild_join *j = r->join;
-    size_t most = j->reads ? r->cfg->jobs : 1;
 
     (void)fd;
     (void)what;
     for (int i = 0; i < SLICE_KEYS && !r->failed; i++) {
-        if (j->reads && j->nbusy == most) return; /* on_read() goes on */
+        if (j->reads && j->nbusy == j->nreads) return; /* on_read() goes on */
         j->ended = !j->has_old && !j->has_seen;
         if (j->ended) break;
         merge_next(r);
@@ -300,9 +301,10 @@ enum mkv_err join_start(struct rebuild *r)
     j->placement = calloc(r->cfg->nvolumes, sizeof(*j->placement));
     if (!j->placement) return MKV_ENOMEM;
     if (r->cfg->md5sum) {
-        j->reads = calloc(r->cfg->jobs, sizeof(*j->reads));
+        j->nreads = (size_t)(r->cfg->jobs + READS_PART - 1) / READS_PART;
+        j->reads = calloc(j->nreads, sizeof(*j->reads));
         if (!j->reads) return MKV_ENOMEM;
-        for (size_t i = 0; i < r->cfg->jobs; i++) {
+        for (size_t i = 0; i < j->nreads; i++) {
             j->reads[i].rebuild = r;
             j->reads[i].done = on_read;
         }
@@ -317,7 +319,7 @@ void join_close(struct rebuild *r)
 
     if (!j) return;
     if (event_initialized(&j->turn)) event_del(&j->turn);
-    for (size_t i = 0; j->reads && i < r->cfg->jobs; i++) md5_cancel(&j->reads[i]);
+    for (size_t i = 0; j->reads && i < j->nreads; i++) md5_cancel(&j->reads[i]);
     free(j->reads);
     free(j->placement);
     free(j->files);

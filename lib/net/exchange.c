@@ -25,9 +25,9 @@ static void destroy(void *arg)
     free(x);
 }
 
-static bool is_brief(const struct mkv_exchange *x)
+bool exchange_is_safe(const struct mkv_exchange *x)
 {
-    return x->method == MKV_VOLUME_HEAD || x->method == MKV_VOLUME_DELETE;
+    return x->method == MKV_VOLUME_HEAD || x->method == MKV_VOLUME_GET;
 }
 
 static void begin(struct mkv_exchange *x);
@@ -234,6 +234,7 @@ enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exch
                       DATE_MAX + (opt->authorization ? strlen(opt->authorization) : 0));
     if (!x) return MKV_ENOMEM;
     x->method = opt->method;
+    x->brief = opt->brief || opt->method == MKV_VOLUME_HEAD || opt->method == MKV_VOLUME_DELETE;
     x->volume = v;
     x->events = *events;
     x->arg = arg;
@@ -250,7 +251,7 @@ enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exch
     volumes_wake(vs, VOLUME_TICK_MS);
     *out = x;
 
-    if (is_brief(x) && v->brief >= VOLUME_BRIEF_MAX) {
+    if (x->brief && v->brief >= VOLUME_BRIEF_MAX) {
         x->step = EXCHANGE_QUEUED;
         TAILQ_INSERT_TAIL(&v->queue, x, turn);
     } else {
@@ -287,7 +288,7 @@ static void begin(struct mkv_exchange *x)
     struct mkv_volume *v = x->volume;
     struct volume_connection *c = NULL;
 
-    if (is_brief(x)) {
+    if (x->brief) {
         x->counted = true;
         v->brief++;
         c = pipeline_to_join(x);
@@ -297,7 +298,7 @@ static void begin(struct mkv_exchange *x)
     else
         c = volume_take_idle(x);
     if (c) {
-        if (is_brief(x)) v->gathering = c;
+        if (x->brief) v->gathering = c;
         exchange_connected(x);
     } else {
         connect_afresh(x);
@@ -558,6 +559,7 @@ void mkv_exchange_cancel(struct mkv_exchange *x)
 
     if (x->step == EXCHANGE_GONE) return;
     if (x->connection && x->connection->depth > 1) {
+        mkv_exchange_pause(x, false);
         x->events = (struct mkv_exchange_events){.done = tell_nobody};
         return;
     }
@@ -602,7 +604,7 @@ static uint64_t patience_deadline(const struct mkv_exchange *x)
 void exchange_check(struct mkv_exchange *x, uint64_t now)
 {
     const struct mkv_volumes *vs = x->volume->all;
-    bool patient = x->method != MKV_VOLUME_HEAD && x->method != MKV_VOLUME_GET;
+    bool patient = !exchange_is_safe(x);
 
     switch (x->step) {
     case EXCHANGE_QUEUED:

@@ -97,23 +97,23 @@ fail:
     return bytes.len;
 }
 
+/* What was held may be other answers, too. */
 void exchange_resume(struct mkv_exchange *x)
 {
-    size_t len = x->held ? evbuffer_get_length(x->held) : 0;
+    struct volume_connection *c = x->connection;
+    struct evbuffer *held = x->held;
+    const uint8_t *data = NULL;
+    size_t len;
 
     if (x->paused) return;
-    if (len) {
-        const uint8_t *data = evbuffer_pullup(x->held, -1);
-
-        if (!data) {
-            exchange_fail(x, BLAME_NOBODY, "out of memory");
-            return;
-        }
-        evbuffer_drain(x->held, decode_all(x, (struct mkv_bytes){data, len, NULL}));
-        if (x->step != EXCHANGE_BODY || x->paused) return;
-    }
-    if (stream_read_on(&x->connection->stream, true))
-        exchange_fail_later(x, BLAME_NOBODY, "out of memory");
+    x->held = NULL;
+    len = held ? evbuffer_get_length(held) : 0;
+    if (len) data = evbuffer_pullup(held, -1);
+    if (stream_read_on(&c->stream, true) || (len && !data))
+        exchange_fail(x, BLAME_NOBODY, "out of memory");
+    else
+        pipeline_answers(c, (struct mkv_bytes){data, len, NULL}); /* may be paused again */
+    if (held) evbuffer_free(held);
 }
 
 /* ---- the head ------------------------------------------------------------ */

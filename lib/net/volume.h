@@ -5,9 +5,9 @@
  * blocking (evdns; /etc/hosts is honoured), one silent retry on a fresh
  * connection where a pooled one turns out closed before any byte of the answer.
  * Short exchanges of one turn share a connection (HTTP/1.1 pipelining): HEADs,
- * DELETEs, PUTs of a small body.  One that hangs or is answered with nonsense
- * costs the others the connection: HEADs go out once more, a DELETE or PUT that
- * the volume may still carry out fails.
+ * DELETEs, PUTs of a small body, GETs that are said to be brief.  One that hangs
+ * or is answered with nonsense costs the others the connection: HEADs and GETs go
+ * out once more, a DELETE or PUT that the volume may still carry out fails.
  *
  * State.  A volume is UP; SUSPECT after a failure or a 5xx answer; DOWN when it
  * refused a connection, has a name that can not be resolved, or failed
@@ -34,8 +34,8 @@
 #define VOLUME_STALL_MS       10000 /* PUT, DELETE, REBALANCE or a body without progress: no byte
                                        moved, while the volume had something to do; the
                                        wait for the answer counts from the last byte    */
-#define VOLUME_BRIEF_MAX      100   /* HEADs and DELETEs under way per volume; the rest
-                                       wait their turn: more connections than are kept
+#define VOLUME_BRIEF_MAX      100   /* HEADs, DELETEs and brief GETs under way per volume;
+                                       the rest wait their turn: more connections than are kept
                                        would be made only to be thrown away             */
 #define VOLUME_DOWN_AFTER     3
 #define VOLUME_BACKOFF_MIN_MS 500
@@ -99,6 +99,8 @@ struct mkv_exchange_options {
     const char *date;       /* PUT: the Date header, which nginx makes the file's
                                mtime; NULL: none.  Copied                       */
     const char *authorization; /* REBALANCE: the value of that header; NULL: none.  Copied */
+    bool brief;             /* GET: a short answer is expected, which may share a connection,
+                               as a HEAD's                                      */
     uint64_t range_from;    /* GET: from this byte on...                        */
     uint64_t range_length;  /* ...so many; 0: up to the end.  Both 0: all.  A volume that can
                                not do that answers 200 and sends all of it      */

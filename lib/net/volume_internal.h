@@ -79,7 +79,7 @@ struct mkv_volume {
     struct volume_connections idle; /* owned */
     struct volume_connection *gathering; /* borrowed: its requests have not left yet, more
                                             may join; NULL: none                      */
-    unsigned brief;                 /* HEADs and DELETEs under way                    */
+    unsigned brief;                 /* HEADs, DELETEs and brief GETs under way        */
     struct exchange_queue queue;    /* more of them, waiting for their turn           */
     struct mkv_volume_stats stats;
     TAILQ_ENTRY(mkv_volume) link;
@@ -131,12 +131,12 @@ void volume_connect_check(struct volume_connecting *k, uint64_t now);
 
 /* ---- volume_pipeline.c --------------------------------------------------- */
 
-/* HEADs of one turn leave together on one connection, and so do DELETEs, and
- * PUTs that have got their small body: one write, and often one read, for up to
+/* HEADs of one turn leave together on one connection, and so do DELETEs, brief GETs,
+ * and PUTs that have got their small body: one write, and often one read, for up to
  * VOLUME_PIPELINE_MAX of them.  Only on a connection that has served before, of
  * a volume that is UP.  Answers come in the order of the requests, so that an
- * exchange that gives up its place takes those behind it along.  A HEAD may then
- * be sent once more on a connection of its own; another one only where the
+ * exchange that gives up its place takes those behind it along.  A HEAD or GET may
+ * then be sent once more on a connection of its own; another one only where the
  * volume has closed, for it may still be carried out otherwise, when the file of
  * that name is another one. */
 
@@ -148,6 +148,8 @@ void pipeline_add(struct volume_connection *c, struct mkv_exchange *x);
 void pipeline_remove(struct mkv_exchange *x);
 /* Gives up its place; without anybody before it, the connection is closed. */
 void pipeline_break(struct mkv_exchange *x, bool closed_by_volume);
+/* Bytes have come: whose turn it is gets them, and what is behind its answer the next. */
+void pipeline_answers(struct volume_connection *c, struct mkv_bytes bytes);
 /* Reads once: whose turn it is gets it, then the one behind. */
 void pipeline_readable(struct volume_connection *c);
 
@@ -155,7 +157,7 @@ void pipeline_readable(struct volume_connection *c);
 
 /* The story of an exchange. */
 enum exchange_step {
-    EXCHANGE_QUEUED,  /* HEAD, DELETE: VOLUME_BRIEF_MAX others come first       */
+    EXCHANGE_QUEUED,  /* a brief one: VOLUME_BRIEF_MAX others come first        */
     EXCHANGE_CONNECT, /* a connection is being made                             */
     EXCHANGE_READY,   /* it stands; at the end of this turn the request goes out */
     EXCHANGE_SMALL,   /* a small PUT: if it gets its body in this turn, it may go out with
@@ -181,6 +183,7 @@ struct mkv_exchange {
     uint64_t begins_at, ends_at; /* stream.sent before the request's first byte, and behind
                                     the last that was added                           */
     bool retried;            /* the connection had been closed meanwhile: second one  */
+    bool brief;              /* HEAD, DELETE, or a GET that was said to be one         */
     bool counted;            /* in the volume's brief                                 */
 
     /* the request's body */
@@ -230,6 +233,8 @@ void exchange_fail_later(struct mkv_exchange *x, enum volume_blame blame, const 
 void exchange_discard(struct mkv_exchange *x);
 /* The tick: is it overdue? */
 void exchange_check(struct mkv_exchange *x, uint64_t now);
+/* HEAD, GET: may be sent once more in any case. */
+bool exchange_is_safe(const struct mkv_exchange *x);
 /* The kernel has all of the request.  While it has a connection and flows. */
 bool exchange_is_written(const struct mkv_exchange *x);
 /* Before it loses its connection: mkv_exchange_sent_all() goes on to know. */

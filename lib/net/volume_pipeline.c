@@ -37,7 +37,7 @@ static void scatter_behind(struct mkv_exchange *x, bool closed_by_volume)
     while ((y = TAILQ_NEXT(x, turn))) {
         exchange_note_sent(y);
         pipeline_remove(y);
-        if (y->method != MKV_VOLUME_HEAD && !closed_by_volume)
+        if (!exchange_is_safe(y) && !closed_by_volume)
             exchange_fail_later(y, BLAME_COUNTED, "no answer came to the request before it");
         if (y->step < EXCHANGE_FAILED) exchange_send_again(y); /* else it will be told */
     }
@@ -84,19 +84,25 @@ static bool has_read(struct mkv_exchange *x, ssize_t n)
     return n > 0;
 }
 
-static void read_answers(struct volume_connection *c, struct mkv_exchange *x)
+void pipeline_answers(struct volume_connection *c, struct mkv_bytes bytes)
 {
-    struct mkv_bytes bytes;
+    struct mkv_exchange *x;
 
-    if (!has_read(x, mkv_blocks_read(c->volume->all->opt.blocks, c->stream.fd, MKV_BLOCK_SIZE,
-                                     &bytes)))
-        return;
     while (bytes.len && (x = next_due(c))) {
         size_t used = exchange_answer(x, bytes);
 
         bytes.data += used;
         bytes.len -= used;
     }
+}
+
+static void read_answers(struct volume_connection *c, struct mkv_exchange *x)
+{
+    struct mkv_bytes bytes;
+
+    if (has_read(x, mkv_blocks_read(c->volume->all->opt.blocks, c->stream.fd, MKV_BLOCK_SIZE,
+                                    &bytes)))
+        pipeline_answers(c, bytes);
 }
 
 void pipeline_readable(struct volume_connection *c)

@@ -92,6 +92,9 @@ static void defaults_of_the_others(void **state)
     (void)state;
     parse_well(&cfg, &l, MKV_PROGRAM_REBUILD, THREE);
     assert_false(cfg.md5sum); /* it would read every value */
+    assert_int_equal(cfg.jobs, 128);
+    mkv_config_clear(&cfg);
+    parse_well(&cfg, &l, MKV_PROGRAM_REBALANCE, THREE);
     assert_int_equal(cfg.jobs, 32);
     mkv_config_clear(&cfg);
     parse_well(&cfg, &l, MKV_PROGRAM_REBUILD, THREE "-md5sum -fresh");

@@ -90,6 +90,7 @@ static void script_silent(struct fake *f)
 static void begin_one(struct trace *t, struct fixture *f, enum mkv_exchange_method method)
 {
     trace_init(t, f);
+    t->brief = method == MKV_VOLUME_GET;
     if (method == MKV_VOLUME_PUT) {
         t->act = send_everything;
         t->data = VALUE;
@@ -212,6 +213,36 @@ static void test_they_share_byte_by_byte(void **state)
     check_shared(*state, script_shared_byte_by_byte);
 }
 
+/* Listings.  One that is paused keeps its answer, and those behind it theirs. */
+static void test_brief_gets_share(void **state)
+{
+    static const size_t paused = 3;
+    struct fixture *f = *state;
+    struct trace t[DEPTH];
+
+    f->fake.text = WITH_BODY("200") WITH_CHUNKS("200") EMPTY("200") WITH_BODY("200")
+        WITH_BODY("404") WITH_CHUNKS("200") WITH_BODY("206") WITH_BODY("200");
+    begin_all(t, DEPTH, f, MKV_VOLUME_GET, script_shared);
+    mkv_exchange_pause(t[paused].x, true);
+    end_all(t, paused, f);
+    mkv_loop_turn(f->loop);
+    for (size_t i = paused; i < DEPTH; i++)
+        assert_int_equal(t[i].bodies + t[i].done, 0);
+    mkv_exchange_pause(t[paused].x, false);
+    end_all(t, DEPTH, f);
+    for (size_t i = 0; i < DEPTH; i++) {
+        bool has_body = i != 2 && i != 4; /* the latter is dropped */
+
+        assert_int_equal(t[i].status, i == 4 ? 404 : i == 6 ? 206 : 200);
+        assert_int_equal(evbuffer_get_length(t[i].body), has_body ? 5 : 0);
+        if (has_body) assert_memory_equal(evbuffer_pullup(t[i].body, 5), "hello", 5);
+    }
+    assert_int_equal(stats_of(f).connects, 1);
+    assert_int_equal(stats_of(f).retries, 0);
+    clear_all(t, DEPTH);
+    end_script(f);
+}
+
 /* ---- who shares, and who does not ------------------------------------------ */
 
 /* More than DEPTH, another method, another turn: each has a connection of its own. */
@@ -305,6 +336,9 @@ static void test_closed_behind_an_answer(void **state)
         size_t answered;
     } cases[] = {
         {MKV_VOLUME_HEAD,   WITH_LENGTH("401") "HTTP/1.1 402 X\r\nConnection: close\r\n\r\n", 2},
+        {MKV_VOLUME_GET,
+         WITH_CHUNKS("200") "HTTP/1.1 402 X\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx", 2},
+        {MKV_VOLUME_GET,    "HTTP/1.1 402 close\r\nContent-Length: 0\r\n\r\n",                1},
         {MKV_VOLUME_DELETE,
          BODILESS("204") "HTTP/1.1 402 X\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx", 2},
         {MKV_VOLUME_PUT,
@@ -370,12 +404,11 @@ static int set_up_4s(void **state)
 }
 
 /* One slow file: those behind it are asked for elsewhere and in time. */
-static void test_heads_do_not_wait_for_one(void **state)
+static void check_nobody_waits_for_one(struct fixture *f, enum mkv_exchange_method method)
 {
-    struct fixture *f = *state;
     struct trace t[DEPTH];
 
-    begin_all(t, DEPTH, f, MKV_VOLUME_HEAD, script_silent);
+    begin_all(t, DEPTH, f, method, script_silent);
     end_all(t, DEPTH, f);
     assert_int_equal(t[0].err, MKV_EVOLUME);
     assert_string_equal(t[0].why, "no answer within 4 s");
@@ -387,6 +420,16 @@ static void test_heads_do_not_wait_for_one(void **state)
     assert_int_equal(mkv_volume_state(f->volume), MKV_VOLUME_SUSPECT);
     clear_all(t, DEPTH);
     close_listener(f);
+}
+
+static void test_heads_do_not_wait_for_one(void **state)
+{
+    check_nobody_waits_for_one(*state, MKV_VOLUME_HEAD);
+}
+
+static void test_gets_do_not_wait_for_one(void **state)
+{
+    check_nobody_waits_for_one(*state, MKV_VOLUME_GET);
 }
 
 /* The first one is answered after all; what comes behind belongs to nobody. */
@@ -466,7 +509,7 @@ static void test_late_puts(void **state)
 static void check_nonsense(struct fixture *f, enum mkv_exchange_method method)
 {
     struct trace t[DEPTH];
-    bool again = method == MKV_VOLUME_HEAD;
+    bool again = method != MKV_VOLUME_DELETE;
 
     f->fake.text = EMPTY("201") "what?\r\n\r\n" EMPTY("403") "close";
     begin_all(t, DEPTH, f, method, script_shared);
@@ -486,6 +529,11 @@ static void check_nonsense(struct fixture *f, enum mkv_exchange_method method)
 static void test_nonsense_to_heads(void **state)
 {
     check_nonsense(*state, MKV_VOLUME_HEAD);
+}
+
+static void test_nonsense_to_gets(void **state)
+{
+    check_nonsense(*state, MKV_VOLUME_GET);
 }
 
 static void test_nonsense_to_deletes(void **state)
@@ -528,6 +576,33 @@ static void cancel_others(struct trace *t, const char *event)
     if (strcmp(event, "done") != 0) return;
     for (size_t i = 1; i < DEPTH; i++)
         INSIDE(t->f, mkv_exchange_cancel(others[i].x));
+}
+
+/* Its answer is let pass. */
+static void test_cancel_one_that_is_paused(void **state)
+{
+    struct fixture *f = *state;
+    struct trace t[DEPTH];
+
+    f->fake.text = WITH_BODY("200") WITH_CHUNKS("200") WITH_BODY("200") WITH_BODY("200")
+        WITH_BODY("200") WITH_CHUNKS("200") WITH_BODY("200") WITH_BODY("200");
+    begin_all(t, DEPTH, f, MKV_VOLUME_GET, script_shared);
+    mkv_exchange_pause(t[1].x, true);
+    mkv_exchange_pause(t[3].x, true); /* its answer is not due yet */
+    run_until(f, t[0].done);
+    mkv_loop_turn(f->loop);
+    INSIDE(f, mkv_exchange_cancel(t[1].x));
+    INSIDE(f, mkv_exchange_cancel(t[3].x));
+    run_until(f, stats_of(f).busy == 0);
+    for (size_t i = 0; i < DEPTH; i++) {
+        bool gone = i == 1 || i == 3;
+
+        assert_int_equal(t[i].done, !gone);
+        assert_int_equal(evbuffer_get_length(t[i].body), gone ? 0 : 5);
+    }
+    assert_int_equal(stats_of(f).idle, 1);
+    clear_all(t, DEPTH);
+    end_script(f);
 }
 
 static void test_cancel_all_behind(void **state)
@@ -577,16 +652,20 @@ int main(void)
         WITH(test_they_share_byte_by_byte),
         WITH(test_limits),
         WITH(test_a_suspect_volume_gets_one_by_one),
+        WITH(test_brief_gets_share),
         WITH(test_only_small_whole_puts_share),
         WITH(test_closed_behind_an_answer),
         WITH(test_closed_for_good),
         cmocka_unit_test_setup_teardown(test_heads_do_not_wait_for_one, set_up_4s, tear_down),
+        cmocka_unit_test_setup_teardown(test_gets_do_not_wait_for_one, set_up_4s, tear_down),
         cmocka_unit_test_setup_teardown(test_a_late_answer_counts, set_up_long, tear_down),
         WITH_QUICK(test_late_deletes),
         WITH_QUICK(test_late_puts),
         WITH(test_nonsense_to_heads),
+        WITH(test_nonsense_to_gets),
         WITH(test_nonsense_to_deletes),
         WITH(test_cancel_one_of_them),
+        WITH(test_cancel_one_that_is_paused),
         WITH(test_cancel_all_behind),
         WITH(test_close),
     };

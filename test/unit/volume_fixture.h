@@ -183,6 +183,7 @@ struct trace {
     uint64_t head_length;
     enum mkv_err err;
     bool sent_all;
+    bool brief; /* before begin_exchange()         */
     char why[128];
     struct evbuffer *body;
     void (*act)(struct trace *t, const char *event); /* NULL: nothing     */
@@ -284,7 +285,8 @@ static inline void begin_exchange(struct trace *t, enum mkv_exchange_method meth
     const struct mkv_exchange_options opt = {.volume = t->f->volume,
                                              .method = method,
                                              .path = mkv_slice_of(path),
-                                             .body_length = body_length};
+                                             .body_length = body_length,
+                                             .brief = t->brief};
 
     INSIDE(t->f, assert_int_equal(mkv_exchange_start(&t->x, &opt, &trace_events, t), MKV_OK));
 }
