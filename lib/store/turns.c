@@ -13,7 +13,8 @@ static bool is_quiet(const struct mkv_store *s)
 
 static bool may_begin(const struct mkv_store *s)
 {
-    return s->turns.ntaken < TURNS_BESIDE || is_quiet(s);
+    return is_quiet(s) || (s->turns.ntaken < TURNS_BESIDE &&
+                           mkv_loop_now(s->loop) >= s->turns.begun_ms + TURNS_APART_MS);
 }
 
 static void leave_queue(struct turns *all, struct turn *t)
@@ -22,10 +23,11 @@ static void leave_queue(struct turns *all, struct turn *t)
     if (--all->nwaiting == 0) event_del(&all->tick);
 }
 
-static void take(struct turns *all, struct turn *t)
+static void take(struct mkv_store *s, struct turn *t)
 {
     t->step = TURN_TAKEN;
-    all->ntaken++;
+    s->turns.ntaken++;
+    s->turns.begun_ms = mkv_loop_now(s->loop);
 }
 
 static void give_turns(void *arg)
@@ -35,7 +37,7 @@ static void give_turns(void *arg)
 
     while ((t = TAILQ_FIRST(&s->turns.waiting)) && may_begin(s)) {
         leave_queue(&s->turns, t);
-        take(&s->turns, t);
+        take(s, t);
         t->begin(t->arg);
     }
 }
@@ -64,7 +66,7 @@ void turns_close(struct mkv_store *s)
 
 bool turns_take(struct mkv_store *s, struct turn *t, void (*begin)(void *arg), void *arg)
 {
-    static const struct timeval quiet = {0, TURNS_QUIET_MS * 1000};
+    static const struct timeval apart = {0, TURNS_APART_MS * 1000};
     struct turns *all = &s->turns;
 
     t->step = TURN_WAITS;
@@ -72,10 +74,11 @@ bool turns_take(struct mkv_store *s, struct turn *t, void (*begin)(void *arg), v
     t->arg = arg;
     TAILQ_INSERT_TAIL(&all->waiting, t, link);
     all->nwaiting++;
+    if (all->nwaiting > 1) return false; /* behind the others */
     /* Without a timer nobody could be sure to be called. */
-    if (!may_begin(s) && (all->nwaiting > 1 || !event_add(&all->tick, &quiet))) return false;
+    if (!may_begin(s) && !event_add(&all->tick, &apart)) return false;
     leave_queue(all, t);
-    take(all, t);
+    take(s, t);
     return true;
 }
 

@@ -86,22 +86,48 @@ static void settle(struct world *w)
     mkv_loop_settle(w->store.loop);
 }
 
+/* As if the last turn had begun long ago. */
+static void distance_passes(struct world *w)
+{
+    w->store.turns.begun_ms -= TURNS_APART_MS;
+}
+
 static void few_beside_a_client_that_asked(void **state)
 {
     struct world *w = *state;
 
     turns_asked(&w->store);
-    start_all(w);
+    start(w, 0);
+    distance_passes(w);
+    for (unsigned i = 1; i < MOVES; i++) start(w, i);
     assert_string_equal(w->begun, "ab");
     stop(w, 0);
+    distance_passes(w);
     assert_string_equal(w->begun, "ab"); /* not inside the call */
     settle(w);
     assert_string_equal(w->begun, "abc");
     stop(w, 3); /* while it waits */
     stop(w, 1);
     stop(w, 2);
+    distance_passes(w);
     settle(w);
     assert_string_equal(w->begun, "abce");
+}
+
+/* None of them has ended when the second one may begin, nor has it become quiet. */
+static void one_after_the_other_beside_a_client(void **state)
+{
+    struct world *w = *state;
+    uint64_t began;
+
+    store_op_begin(&w->store, &w->client, NULL);
+    start_all(w);
+    assert_string_equal(w->begun, "a");
+    began = mkv_loop_now(w->store.loop);
+    while (strlen(w->begun) == 1) mkv_loop_turn(w->store.loop);
+    assert_true(mkv_loop_now(w->store.loop) >= began + TURNS_APART_MS);
+    assert_string_equal(w->begun, "ab");
+    store_op_end(&w->store, &w->client);
 }
 
 /* However long it takes. */
@@ -113,8 +139,7 @@ static void few_beside_a_client_that_waits(void **state)
     store_op_begin(&w->store, &w->client, NULL);
     start_all(w);
     nanosleep(&longer, NULL);
-    mkv_loop_settle(w->store.loop);
-    mkv_loop_turn(w->store.loop);
+    for (int ticks = 0; ticks < 5; ticks++) mkv_loop_turn(w->store.loop);
     assert_string_equal(w->begun, "ab");
     store_op_end(&w->store, &w->client);
     mkv_loop_turn(w->store.loop); /* the next tick: without any of them ending */
@@ -127,7 +152,8 @@ static void all_once_it_is_quiet(void **state)
 
     turns_asked(&w->store);
     start_all(w);
-    for (int ticks = 0; ticks < 3 && strlen(w->begun) < MOVES; ticks++)
+    assert_string_equal(w->begun, "a");
+    for (int ticks = 0; ticks < 100 && strlen(w->begun) < MOVES; ticks++)
         mkv_loop_turn(w->store.loop);
     assert_string_equal(w->begun, "abcde");
 }
@@ -139,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TURNS_TEST(all_at_once_where_nobody_asks),
         TURNS_TEST(few_beside_a_client_that_asked),
+        TURNS_TEST(one_after_the_other_beside_a_client),
         TURNS_TEST(few_beside_a_client_that_waits),
         TURNS_TEST(all_once_it_is_quiet),
     };
