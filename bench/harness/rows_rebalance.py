@@ -150,7 +150,7 @@ def live(bench):
         moved.append(summary["moved"] / summary["seconds"])
         return result
 
-    without, during = load.alternate(1 if s.quick else 3, p99, beside)
+    without, during = load.alternate(s.rounds, p99, beside)
     yield (Line("rebalancelive", "p99 of a GET during mkv-rebalance", median(during), "ms")
            .against(median(without), "without it").ratio_at_most(2))
     yield Line("rebalancelive", "keys moved meanwhile", median(moved), "/s")
