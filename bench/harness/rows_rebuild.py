@@ -12,7 +12,7 @@ from .procs import BenchError
 from .rows import RANDOM_LUA, row
 from .table import Line
 
-JOBS = 128  # the default of -jobs
+CONNECTIONS = 32  # as many as listings that a rebuild has under way on a quick volume
 SECONDS = 600
 
 
@@ -57,7 +57,7 @@ def listings_per_second(volumes, directories, seconds):
     """wrk on every volume at once, as many requests under way as a rebuild has."""
     def one(volume, paths):
         return load.wrk(f"http://{volume.address}", seconds, volume.workers(), script=RANDOM_LUA,
-                        args=["GET", str(paths)], connections=JOBS // len(volumes)).per_second
+                        args=["GET", str(paths)], connections=CONNECTIONS).per_second
     with ThreadPoolExecutor(len(volumes)) as pool:
         return sum(pool.map(one, volumes, directories))
 

@@ -68,7 +68,7 @@ static const struct flag flags[] = {
     {"jobs", NUMBER, AT(jobs), "32", MKV_PROGRAM_REBALANCE | MKV_PROGRAM_VERIFY, 1, 4096,
      "requests under way at once"},
     {"jobs", NUMBER, AT(jobs), "128", MKV_PROGRAM_REBUILD, 1, 4096,
-     "listings under way at once; with -md5sum a quarter as many values"},
+     "listings under way at once, at most; with -md5sum a quarter as many values"},
     {"json", SWITCH, AT(json), "false", WALKS | MKV_PROGRAM_INDEX, 0, 0,
      "print the summary as JSON"},
     {"dry-run", SWITCH, AT(dry_run), "false", MKV_PROGRAM_REBALANCE | MKV_PROGRAM_VERIFY, 0, 0,
@@ -405,7 +405,8 @@ static bool check(struct mkv_config *cfg, const char *program)
     return check_s3(cfg, program);
 }
 
-/* Of other programs' flags, too: what they stand for is used by all. */
+/* Of other programs' flags, too: what they stand for is used by all.  Of several rows
+ * of such a flag the last one counts. */
 static bool set_defaults(struct mkv_config *cfg, const struct program *p)
 {
     for (size_t i = 0; i < FLAGS; i++) {

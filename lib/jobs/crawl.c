@@ -38,6 +38,7 @@ struct crawl_volume {
     struct mkv_volume *volume; /* borrowed */
     struct dir *stack;         /* owned: waiting, the deepest first */
     size_t busy;               /* slots on it */
+    unsigned each_us;          /* what one listing takes it, on average */
     unsigned unanswered;       /* listings in a row */
 };
 
@@ -52,6 +53,7 @@ struct slot {
     struct slot *next_free;
     enum slot_step step;
     struct dir *dir;         /* owned */
+    uint64_t asked_ms;       /* on the loop's clock */
     unsigned tries;
     struct mkv_exchange *x;  /* owned; NULL: none under way */
     bool paused;             /* x is: too much is buffered   */
@@ -334,6 +336,22 @@ static void empty(struct slot *s)
     if (was_high) let_go(c);
 }
 
+/* ---- how quick a volume is ------------------------------------------------------------ */
+
+static bool is_quick(const struct crawl_volume *v)
+{
+    return v->each_us <= CRAWL_QUICK_US;
+}
+
+/* By Little's law: with twice as many under way each waits twice as long. */
+static void note_time(const struct slot *s)
+{
+    struct crawl_volume *v = &s->crawl->volumes[s->dir->volume];
+    uint64_t us = (mkv_loop_now(s->crawl->opt.loop) - s->asked_ms) * 1000 / v->busy;
+
+    v->each_us = (unsigned)((v->each_us * UINT64_C(15) + us) / 16);
+}
+
 /* ---- one listing ------------------------------------------------------------------------------ */
 
 static void fill(struct crawl *c);
@@ -420,6 +438,7 @@ static void on_done(struct mkv_exchange *x, enum mkv_err err, int status, void *
     char why[200];
 
     s->x = NULL;
+    note_time(s);
     if (err) {
         snprintf(why, sizeof(why), "%s", mkv_exchange_why(x));
         empty(s);
@@ -440,13 +459,15 @@ static void ask(struct slot *s)
 {
     static const struct mkv_exchange_events events = {.body = on_body, .done = on_done};
     struct crawl *c = s->crawl;
-    const struct mkv_exchange_options opt = {.volume = c->volumes[s->dir->volume].volume,
+    struct crawl_volume *v = &c->volumes[s->dir->volume];
+    const struct mkv_exchange_options opt = {.volume = v->volume,
                                              .method = MKV_VOLUME_GET,
                                              .path = mkv_slice(s->dir->path, s->dir->len),
-                                             .brief = true};
+                                             .brief = is_quick(v) && s->tries == 0};
     enum mkv_err err;
 
     s->step = SLOT_ASK;
+    s->asked_ms = mkv_loop_now(c->opt.loop);
     s->tries++;
     s->too_long = s->told = false;
     err = mkv_exchange_start(&s->x, &opt, &events, s);
@@ -464,11 +485,20 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 
 /* ---- which is next ------------------------------------------------------------------------------ */
 
-static size_t share_of_each(const struct crawl *c)
+static size_t least(size_t a, size_t b)
 {
-    size_t share = c->active ? c->opt.jobs / c->active : 0;
+    return a < b ? a : b;
+}
 
-    return share ? share : 1;
+/* Its share of the slots, as far as it can do with them: a slow volume would not
+ * answer all of them in time. */
+static size_t room_of(const struct crawl *c, const struct crawl_volume *v)
+{
+    size_t share = c->active ? c->opt.jobs / c->active : 0, part = share / CRAWL_SLOW_PART;
+
+    if (share == 0) return 1;
+    if (is_quick(v)) return least(share, CRAWL_QUICK_MAX);
+    return least(share, part > CRAWL_SLOW_MIN ? part : CRAWL_SLOW_MIN);
 }
 
 static void begin_next(struct crawl *c, struct crawl_volume *v)
@@ -484,14 +514,15 @@ static void begin_next(struct crawl *c, struct crawl_volume *v)
 }
 
 /* Requests of one turn share a connection, which saves us and the volume a third of
- * the work: so it waits for a batch of free slots, of which a share is several. */
+ * the work: so a quick one waits for a batch of free slots.  Each connection is served
+ * one request after the other: so a slow one gets each on its own. */
 static void fill_volume(struct crawl *c, struct crawl_volume *v)
 {
-    size_t share = share_of_each(c);
-    size_t batch = share / CRAWL_BATCHES < CRAWL_BATCH ? share / CRAWL_BATCHES : CRAWL_BATCH;
+    size_t room = room_of(c, v);
+    size_t batch = is_quick(v) ? least(room / CRAWL_BATCHES, CRAWL_BATCH) : 1;
 
-    if (v->busy && v->busy + batch > share) return;
-    while (c->free && v->stack && v->busy < share) begin_next(c, v);
+    if (v->busy && v->busy + batch > room) return;
+    while (c->free && v->stack && v->busy < room) begin_next(c, v);
 }
 
 static void on_go_on(void *arg)
@@ -538,6 +569,7 @@ static enum mkv_err open_volumes(struct crawl *c)
 
         if (err) return err;
         if (!push_root(&c->volumes[i], i)) return MKV_ENOMEM;
+        c->volumes[i].each_us = 2 * CRAWL_QUICK_US; /* until it has shown that it is quick */
     }
     c->active = c->opt.nnames;
     return MKV_OK;

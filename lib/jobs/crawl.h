@@ -23,6 +23,10 @@
 
 #define CRAWL_LISTING_MAX  (16 * 1024 * 1024) /* of one directory: about 130,000 files      */
 #define CRAWL_BUFFERED_MAX (8 * 1024 * 1024)  /* of all: beyond it only one goes on growing */
+#define CRAWL_QUICK_US     1000 /* a listing, on average: then they share connections...  */
+#define CRAWL_QUICK_MAX    32   /* ...and so many are under way on a volume at most...    */
+#define CRAWL_SLOW_PART    4    /* ...else a quarter of its share, each on its own one... */
+#define CRAWL_SLOW_MIN     10   /* ...so many in any case                                 */
 #define CRAWL_TRIES        4                  /* of one listing...                          */
 #define CRAWL_BACKOFF_MS   250                /* ...after this long, then twice as long, ... */
 #define CRAWL_GIVE_UP      8                  /* listings in a row that a volume did not answer,

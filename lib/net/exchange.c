@@ -30,6 +30,11 @@ bool exchange_is_safe(const struct mkv_exchange *x)
     return x->method == MKV_VOLUME_HEAD || x->method == MKV_VOLUME_GET;
 }
 
+static bool is_brief_get(const struct mkv_exchange *x)
+{
+    return x->brief && x->method == MKV_VOLUME_GET;
+}
+
 static void begin(struct mkv_exchange *x);
 
 static void next_turn(struct mkv_volume *v)
@@ -103,7 +108,7 @@ void exchange_complete(struct mkv_exchange *x, bool reuse)
 
     exchange_note_sent(x);
     reuse = reuse && x->keep_alive;
-    if (reuse && c->depth > 1) {
+    if (reuse && c->depth > 1 && stream_read_on(&c->stream, true) == MKV_OK) {
         pipeline_remove(x); /* the next answer is due */
     } else if (reuse && !c->spoilt && stream_unsent(&c->stream) == 0 &&
                stream_read_on(&c->stream, true) == MKV_OK) {
@@ -234,7 +239,8 @@ enum mkv_err mkv_exchange_start(struct mkv_exchange **out, const struct mkv_exch
                       DATE_MAX + (opt->authorization ? strlen(opt->authorization) : 0));
     if (!x) return MKV_ENOMEM;
     x->method = opt->method;
-    x->brief = opt->brief || opt->method == MKV_VOLUME_HEAD || opt->method == MKV_VOLUME_DELETE;
+    x->brief = (opt->brief && opt->method == MKV_VOLUME_GET) || opt->method == MKV_VOLUME_HEAD ||
+               opt->method == MKV_VOLUME_DELETE;
     x->volume = v;
     x->events = *events;
     x->arg = arg;
@@ -310,6 +316,7 @@ void exchange_send_again(struct mkv_exchange *x)
     mkv_loop_forget(x->volume->all->opt.loop, &x->chore);
     x->keeping = false;
     x->retried = true;
+    if (is_brief_get(x)) x->started_ms = mkv_loop_now(x->volume->all->opt.loop);
     x->volume->stats.retries++;
     connect_afresh(x);
 }
@@ -560,6 +567,8 @@ void mkv_exchange_cancel(struct mkv_exchange *x)
     if (x->step == EXCHANGE_GONE) return;
     if (x->connection && x->connection->depth > 1) {
         mkv_exchange_pause(x, false);
+        x->unwanted = true;
+        x->drop |= x->step == EXCHANGE_BODY;
         x->events = (struct mkv_exchange_events){.done = tell_nobody};
         return;
     }
@@ -593,12 +602,30 @@ static uint64_t stall_deadline(const struct mkv_exchange *x)
     return last_progress(x) + x->volume->all->opt.stall_ms;
 }
 
-/* A HEAD that others have kept from being answered for half of -voltimeout has
- * the other half for an attempt without them. */
+/* What comes first is paused by us, which is not the volume's fault. */
+static bool is_held_up(const struct mkv_exchange *x)
+{
+    const struct mkv_exchange *first = TAILQ_FIRST(&x->connection->pipeline);
+
+    return first != x && first->step == EXCHANGE_BODY && first->paused && !first->drop;
+}
+
+/* A HEAD or GET that others have kept from being answered for half of -voltimeout
+ * has the other half for an attempt without them. */
 static uint64_t patience_deadline(const struct mkv_exchange *x)
 {
     if (TAILQ_FIRST(&x->connection->pipeline) == x) return UINT64_MAX;
     return last_progress(x) + x->volume->all->opt.timeout_ms / 2;
+}
+
+/* Of a HEAD or GET.  Brief GETs may be many: a volume that goes on answering those
+ * before it is in time. */
+static uint64_t answer_deadline(const struct mkv_exchange *x)
+{
+    uint64_t since = x->started_ms;
+
+    if (is_brief_get(x) && last_progress(x) > since) since = last_progress(x);
+    return since + x->volume->all->opt.timeout_ms;
 }
 
 void exchange_check(struct mkv_exchange *x, uint64_t now)
@@ -613,7 +640,8 @@ void exchange_check(struct mkv_exchange *x, uint64_t now)
         break;
     case EXCHANGE_CONNECT: volume_connect_check(x->connecting, now); break;
     case EXCHANGE_ANSWER:
-        if (!patient && now >= x->started_ms + vs->opt.timeout_ms)
+        if (is_held_up(x)) break;
+        if (!patient && now >= answer_deadline(x))
             exchange_fail_later(x, BLAME_VOLUME, vs->no_answer);
         else if (patient && now >= stall_deadline(x))
             exchange_fail_later(x, BLAME_VOLUME, vs->no_progress);

@@ -80,8 +80,8 @@ static size_t decode_all(struct mkv_exchange *x, struct mkv_bytes bytes)
     return done;
 }
 
-/* What comes behind a pause is held: one read at most, for then reading stops.
- * Returns how many bytes were its own. */
+/* What comes behind a pause is held, others' answers too: one read at most, for then
+ * reading stops.  Returns how many bytes were used or held. */
 static size_t body(struct mkv_exchange *x, struct mkv_bytes bytes)
 {
     size_t used = decode_all(x, bytes);
@@ -129,7 +129,8 @@ static size_t got_head(struct mkv_exchange *x, const struct http1_head *head, st
     x->framing = head->framing;
     x->keep_alive = head->keep_alive;
     x->left = head->length;
-    x->drop = !(x->method == MKV_VOLUME_GET && good) && x->method != MKV_VOLUME_REBALANCE;
+    x->drop = x->unwanted ||
+              (!(x->method == MKV_VOLUME_GET && good) && x->method != MKV_VOLUME_REBALANCE);
     if (early) {
         if (x->status < 300)
             exchange_fail(x, BLAME_VOLUME, "it reports success before it has the whole body");

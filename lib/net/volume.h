@@ -153,7 +153,7 @@ bool mkv_exchange_sent_all(const struct mkv_exchange *x);
 /* GET: stops and resumes body() and piped(). */
 void mkv_exchange_pause(struct mkv_exchange *x, bool paused);
 /* Ends it without calling back.  x is gone.  The connection is closed, unless
- * others share it: then the request is still carried out. */
+ * others share it: then the request is still carried out, and its answer let pass. */
 void mkv_exchange_cancel(struct mkv_exchange *x);
 /* Static or owned by x: "connection refused", "no answer within 1 s", ... */
 const char *mkv_exchange_why(const struct mkv_exchange *x);

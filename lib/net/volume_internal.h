@@ -201,6 +201,7 @@ struct mkv_exchange {
     int status;
     bool begun;              /* a byte of it has come                                 */
     bool keep_alive, drop, paused;
+    bool unwanted;           /* cancelled; its place in the pipeline is still its own */
     bool much;               /* the last read brought so much that a pipe is worth it */
     unsigned interim;        /* 1xx answers so far                                    */
     enum http1_framing framing;
@@ -209,7 +210,8 @@ struct mkv_exchange {
     struct http1_chunks chunks;
     char *partial;           /* owned: a head of which only a part has come; or NULL  */
     size_t partial_len, scanned;
-    struct evbuffer *held;   /* owned: read, not yet decoded, since paused; or NULL   */
+    struct evbuffer *held;   /* owned: read, not yet decoded, since paused; also what
+                                belongs to those behind; or NULL                      */
 
     enum volume_blame blame; /* in FAILED                                             */
     const char *why;         /* static, the volume's, or why_text                     */
@@ -253,8 +255,8 @@ void exchange_written(struct mkv_exchange *x);
 
 /* ---- exchange_answer.c --------------------------------------------------- */
 
-/* Bytes have come.  Returns how many of them were its own: fewer than all only
- * where the answer has ended.  x may be over afterwards. */
+/* Bytes have come.  Returns how many of them were its own, or are held with those:
+ * fewer than all only where the answer has ended.  x may be over afterwards. */
 size_t exchange_answer(struct mkv_exchange *x, struct mkv_bytes bytes);
 /* Whether the next bytes should come in a pipe; and they have. */
 bool exchange_wants_pipe(const struct mkv_exchange *x);

@@ -320,7 +320,7 @@ void volume_connect(struct mkv_exchange *x)
     k->fd = -1;
     /* A HEAD or GET has that long in all; a PUT or DELETE may have waited, or
      * have had a connection before. */
-    if (x->method == MKV_VOLUME_HEAD || x->method == MKV_VOLUME_GET)
+    if (exchange_is_safe(x))
         k->deadline_ms = x->started_ms + v->all->opt.timeout_ms;
     else
         k->deadline_ms = mkv_loop_now(v->all->opt.loop) + v->all->opt.timeout_ms;

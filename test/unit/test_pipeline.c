@@ -243,6 +243,45 @@ static void test_brief_gets_share(void **state)
     end_script(f);
 }
 
+static bool is_last_piece(const struct trace *t, const char *event)
+{
+    return strcmp(event, "body") == 0 && evbuffer_get_length(t->body) == 5;
+}
+
+static void pause_at_the_end(struct trace *t, const char *event)
+{
+    if (is_last_piece(t, event)) mkv_exchange_pause(t->x, true);
+}
+
+static void pause_briefly_at_the_end(struct trace *t, const char *event)
+{
+    if (!is_last_piece(t, event)) return;
+    mkv_exchange_pause(t->x, true);
+    mkv_exchange_pause(t->x, false);
+}
+
+/* Its answer has ended then: the next one is read all the same. */
+static void test_paused_inside_its_last_piece(void **state)
+{
+    static void (*const acts[])(struct trace *, const char *) = {pause_at_the_end,
+                                                                 pause_briefly_at_the_end};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT(acts); i++) {
+        struct trace t[DEPTH];
+
+        f->fake.text = WITH_BODY("200") WITH_BODY("200") WITH_BODY("200") WITH_CHUNKS("200")
+            WITH_BODY("200") WITH_BODY("200") WITH_BODY("200") WITH_BODY("200");
+        begin_all(t, DEPTH, f, MKV_VOLUME_GET, script_shared_byte_by_byte);
+        t[0].act = t[2].act = acts[i];
+        end_all(t, DEPTH, f);
+        for (size_t j = 0; j < DEPTH; j++) assert_int_equal(t[j].status, 200);
+        assert_int_equal(stats_of(f).retries, 0);
+        clear_all(t, DEPTH);
+        end_script(f);
+    }
+}
+
 /* ---- who shares, and who does not ------------------------------------------ */
 
 /* More than DEPTH, another method, another turn: each has a connection of its own. */
@@ -653,6 +692,7 @@ int main(void)
         WITH(test_limits),
         WITH(test_a_suspect_volume_gets_one_by_one),
         WITH(test_brief_gets_share),
+        WITH(test_paused_inside_its_last_piece),
         WITH(test_only_small_whole_puts_share),
         WITH(test_closed_behind_an_answer),
         WITH(test_closed_for_good),
