@@ -8,6 +8,7 @@
 
 #define DEPTH VOLUME_PIPELINE_MAX
 #define VALUE "some bytes" /* of a small PUT */
+#define STEADY_MS 450      /* between two answers */
 
 /* ---- the server's side ---------------------------------------------------- */
 
@@ -82,6 +83,20 @@ static void script_silent(struct fake *f)
     int fd = serve_first(f);
 
     serve_the_rest(f);
+    close(fd);
+}
+
+/* Answers what came together one by one: in more than -voltimeout, all of them. */
+static void script_steady(struct fake *f)
+{
+    int fd = serve_first(f);
+
+    for (int i = 0; i < DEPTH; i++) hear_request(f, fd);
+    for (int i = 0; i < DEPTH; i++) {
+        nanosleep(&(struct timespec){0, STEADY_MS * 1000000}, NULL);
+        say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    }
+    hear_head(f, fd);
     close(fd);
 }
 
@@ -471,6 +486,25 @@ static void test_gets_do_not_wait_for_one(void **state)
     check_nobody_waits_for_one(*state, MKV_VOLUME_GET);
 }
 
+static int set_up_long(void **state)
+{
+    return set_up_with(state, 3000, PATIENCE_MS);
+}
+
+/* Each of those before it is progress. */
+static void test_brief_gets_are_not_late_behind_others(void **state)
+{
+    struct fixture *f = *state;
+    struct trace t[DEPTH];
+
+    begin_all(t, DEPTH, f, MKV_VOLUME_GET, script_steady);
+    end_all(t, DEPTH, f);
+    for (size_t i = 0; i < DEPTH; i++) assert_int_equal(t[i].status, 200);
+    assert_int_equal(stats_of(f).retries, 0);
+    clear_all(t, DEPTH);
+    end_script(f);
+}
+
 /* The first one is answered after all; what comes behind belongs to nobody. */
 static void script_late(struct fake *f)
 {
@@ -488,11 +522,6 @@ static void script_late(struct fake *f)
     say(fd, EMPTY("401") EMPTY("402") EMPTY("403"));
     hear_head(f, fd);
     close(fd);
-}
-
-static int set_up_long(void **state)
-{
-    return set_up_with(state, 3000, PATIENCE_MS);
 }
 
 static void test_a_late_answer_counts(void **state)
@@ -644,6 +673,27 @@ static void test_cancel_one_that_is_paused(void **state)
     end_script(f);
 }
 
+/* Nobody waits for the end of a long answer that nobody wants. */
+static void test_cancel_a_long_answer(void **state)
+{
+    static char text[3 * VOLUME_DROP_MAX];
+    struct fixture *f = *state;
+    struct trace t[DEPTH];
+    int n = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+
+    memset(text + n, 'x', sizeof(text) - (size_t)n - 1);
+    f->fake.text = text;
+    begin_all(t, DEPTH, f, MKV_VOLUME_GET, script_shared);
+    INSIDE(f, mkv_exchange_cancel(t[0].x));
+    end_all(t + 1, DEPTH - 1, f);
+    assert_int_equal(t[0].done, 0);
+    for (size_t i = 1; i < DEPTH; i++) assert_int_equal(t[i].status, 299);
+    assert_int_equal(stats_of(f).retries, DEPTH - 1);
+    assert_int_equal(stats_of(f).failures, 0);
+    clear_all(t, DEPTH);
+    close_listener(f);
+}
+
 static void test_cancel_all_behind(void **state)
 {
     struct fixture *f = *state;
@@ -698,6 +748,8 @@ int main(void)
         WITH(test_closed_for_good),
         cmocka_unit_test_setup_teardown(test_heads_do_not_wait_for_one, set_up_4s, tear_down),
         cmocka_unit_test_setup_teardown(test_gets_do_not_wait_for_one, set_up_4s, tear_down),
+        cmocka_unit_test_setup_teardown(test_brief_gets_are_not_late_behind_others, set_up_long,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_a_late_answer_counts, set_up_long, tear_down),
         WITH_QUICK(test_late_deletes),
         WITH_QUICK(test_late_puts),
@@ -706,6 +758,7 @@ int main(void)
         WITH(test_nonsense_to_deletes),
         WITH(test_cancel_one_of_them),
         WITH(test_cancel_one_that_is_paused),
+        WITH(test_cancel_a_long_answer),
         WITH(test_cancel_all_behind),
         WITH(test_close),
     };
