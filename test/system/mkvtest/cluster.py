@@ -112,6 +112,8 @@ class Volume(Process):
         self.spawn([VOLUME, self.directory], {"PORT": str(self.port), "BIND": "127.0.0.1", "WORKERS": "1",
                                               **self.environment})
         self.wait_listening(self.port)
+        # nginx listens before it has its handlers of signals, and forks its workers after that.
+        wait_until(lambda: len(self._all_pids()) > 1, f"{self.name} has a worker")
         return self
 
     def _all_pids(self):
