@@ -491,6 +491,27 @@ static int set_up_long(void **state)
     return set_up_with(state, 3000, PATIENCE_MS);
 }
 
+/* It is we who do not read: nobody's answer is late for that. */
+static void test_a_pause_is_not_the_volume_s_fault(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t end = test_now_ms() + 3500; /* set_up_long, and a tick */
+    struct trace t[DEPTH];
+
+    f->fake.text = WITH_BODY("200") WITH_BODY("200") WITH_BODY("200") WITH_BODY("200")
+        WITH_BODY("200") WITH_BODY("200") WITH_BODY("200") WITH_BODY("200");
+    begin_all(t, DEPTH, f, MKV_VOLUME_GET, script_shared);
+    mkv_exchange_pause(t[0].x, true);
+    while (test_now_ms() < end) mkv_loop_turn(f->loop);
+    for (size_t i = 0; i < DEPTH; i++) assert_int_equal(t[i].done, 0);
+    mkv_exchange_pause(t[0].x, false);
+    end_all(t, DEPTH, f);
+    for (size_t i = 0; i < DEPTH; i++) assert_int_equal(t[i].status, 200);
+    assert_int_equal(stats_of(f).retries, 0);
+    clear_all(t, DEPTH);
+    end_script(f);
+}
+
 /* Each of those before it is progress. */
 static void test_brief_gets_are_not_late_behind_others(void **state)
 {
@@ -748,6 +769,8 @@ int main(void)
         WITH(test_closed_for_good),
         cmocka_unit_test_setup_teardown(test_heads_do_not_wait_for_one, set_up_4s, tear_down),
         cmocka_unit_test_setup_teardown(test_gets_do_not_wait_for_one, set_up_4s, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_pause_is_not_the_volume_s_fault, set_up_long,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_brief_gets_are_not_late_behind_others, set_up_long,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_late_answer_counts, set_up_long, tear_down),

@@ -131,6 +131,22 @@ static void one_after_the_other_beside_a_client(void **state)
     store_op_end(&w->store, &w->client);
 }
 
+static void nobody_overtakes(void **state)
+{
+    struct world *w = *state;
+
+    store_op_begin(&w->store, &w->client, NULL);
+    start(w, 0);
+    start(w, 1);
+    distance_passes(w);
+    start(w, 2); /* might begin, if 1 did not wait */
+    assert_string_equal(w->begun, "a");
+    for (int ticks = 0; ticks < 100 && strlen(w->begun) == 1; ticks++)
+        mkv_loop_turn(w->store.loop);
+    assert_string_equal(w->begun, "ab");
+    store_op_end(&w->store, &w->client);
+}
+
 /* However long it takes. */
 static void few_beside_a_client_that_waits(void **state)
 {
@@ -167,6 +183,7 @@ int main(void)
         TURNS_TEST(all_at_once_where_nobody_asks),
         TURNS_TEST(few_beside_a_client_that_asked),
         TURNS_TEST(one_after_the_other_beside_a_client),
+        TURNS_TEST(nobody_overtakes),
         TURNS_TEST(few_beside_a_client_that_waits),
         TURNS_TEST(all_once_it_is_quiet),
     };
