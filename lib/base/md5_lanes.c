@@ -206,15 +206,22 @@ void md5_lanes_add(struct md5_lane *const lanes[], const struct mkv_slice pieces
     }
 }
 
-void md5_lane_final(struct md5_lane *lane, uint8_t out[MKV_MD5_LEN])
+void md5_lanes_final(struct md5_lane *const lanes[], uint8_t (*out)[MKV_MD5_LEN], size_t n)
 {
-    static const char padding[MD5_BLOCK] = {(char)0x80};
-    uint64_t bits = lane->len * 8;
-    size_t has = lane->len % MD5_BLOCK;
-    char length[8];
+    char padding[MD5_LANES][MD5_BLOCK + 8]; /* a bit, zeros, and the length in bits */
+    struct mkv_slice pieces[MD5_LANES] = {{NULL, 0}};
 
-    for (int i = 0; i < 8; i++) length[i] = (char)(bits >> 8 * i & 0xff);
-    md5_lanes_add(&lane, &(struct mkv_slice){padding, (has < 56 ? 56 : 120) - has}, 1);
-    md5_lanes_add(&lane, &(struct mkv_slice){length, sizeof(length)}, 1);
-    for (int i = 0; i < MKV_MD5_LEN; i++) out[i] = (uint8_t)(lane->state[i / 4] >> 8 * (i % 4));
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits = lanes[i]->len * 8;
+        size_t has = lanes[i]->len % MD5_BLOCK, zeros = (has < 56 ? 56 : 120) - has;
+
+        memset(padding[i], 0, zeros);
+        padding[i][0] = (char)0x80;
+        for (int k = 0; k < 8; k++) padding[i][zeros + (size_t)k] = (char)(bits >> 8 * k & 0xff);
+        pieces[i] = mkv_slice(padding[i], zeros + 8);
+    }
+    md5_lanes_add(lanes, pieces, n);
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < MKV_MD5_LEN; k++)
+            out[i][k] = (uint8_t)(lanes[i]->state[k / 4] >> 8 * (k % 4));
 }

@@ -28,6 +28,7 @@ void md5_lane_init(struct md5_lane *lane);
 /* pieces[i] is added to lanes[i]; n is at most MD5_LANES, and no lane is named
  * twice.  Fastest where the pieces are equally long. */
 void md5_lanes_add(struct md5_lane *const lanes[], const struct mkv_slice pieces[], size_t n);
-void md5_lane_final(struct md5_lane *lane, uint8_t out[MKV_MD5_LEN]);
+/* out[i] is the MD5 of lanes[i], which ends with it; as above otherwise. */
+void md5_lanes_final(struct md5_lane *const lanes[], uint8_t (*out)[MKV_MD5_LEN], size_t n);
 
 #endif

@@ -365,7 +365,7 @@ static void on_end(void *arg)
         digest_here(s);
         drop_pieces(s);
     }
-    if (s->md5) md5_lane_final(&s->lane, md5);
+    if (s->md5) md5_lanes_final(&(struct md5_lane *){&s->lane}, &md5, 1);
     s->events->done(s->md5 ? md5 : NULL, s->arg);
     end_stream(s);
 }

@@ -10,8 +10,6 @@
 struct mkv_locate {
     struct store_op op;
     struct mkv_store *store;       /* borrowed */
-    char key[MKV_KEY_MAX];
-    size_t key_len;
     uint8_t md5[MKV_MD5_LEN];      /* of the key */
     struct mkv_record record;      /* what is being looked for */
     unsigned order[MKV_REPLICAS_MAX]; /* replicas, the best to ask first */
@@ -22,7 +20,8 @@ struct mkv_locate {
     mkv_located *done;             /* NULL: only the probe cache is to know */
     void *arg;
     struct mkv_retired retired;
-    struct mkv_location where;
+    size_t key_len;
+    char key[];
 };
 
 static struct mkv_slice key_of(const struct mkv_locate *l)
@@ -145,10 +144,19 @@ static void end(struct mkv_locate *l)
     mkv_loop_retire(l->store->loop, &l->retired, destroy, l);
 }
 
-static void tell(struct mkv_locate *l, enum mkv_err err)
+static void tell(struct mkv_locate *l, enum mkv_err err, const struct mkv_location *where)
 {
-    if (l->done) l->done(err, err ? NULL : &l->where, l->arg);
+    if (l->done) l->done(err, where, l->arg);
     end(l);
+}
+
+/* The location is large, and nobody needs it for longer than this call. */
+static void tell_found(struct mkv_locate *l, bool balanced, unsigned replica)
+{
+    struct mkv_location where;
+
+    describe(l->store, key_of(l), l->md5, &l->record, balanced, replica, &where);
+    tell(l, MKV_OK, &where);
 }
 
 static void on_answer(struct mkv_exchange *x, enum mkv_err err, int status, void *arg)
@@ -163,8 +171,7 @@ static void on_answer(struct mkv_exchange *x, enum mkv_err err, int status, void
 
         probe_found(l->store->probes, l->md5, l->record.generation, (uint16_t)(1u << replica),
                     balanced, mkv_loop_now(l->store->loop));
-        describe(l->store, key_of(l), l->md5, &l->record, balanced, replica, &l->where);
-        tell(l, MKV_OK);
+        tell_found(l, balanced, replica);
         return;
     }
     if (!err && status == 404)
@@ -172,7 +179,7 @@ static void on_answer(struct mkv_exchange *x, enum mkv_err err, int status, void
     else
         l->unasked++;
     err = advance(l);
-    if (err != MKV_PENDING) tell(l, err);
+    if (err != MKV_PENDING) tell(l, err, NULL);
 }
 
 static void drop(struct store_op *op)
@@ -190,13 +197,12 @@ static enum mkv_err start(struct mkv_store *s, struct mkv_slice key,
                           const uint8_t md5[MKV_MD5_LEN], struct mkv_record *rec,
                           struct mkv_locate **pending, mkv_located *done, void *arg)
 {
-    struct mkv_locate *l = malloc(sizeof(*l));
+    struct mkv_locate *l = calloc(1, sizeof(*l) + key.len);
     enum mkv_err err;
 
     if (!l) return MKV_ENOMEM;
-    memset(l, 0, offsetof(struct mkv_locate, where)); /* where is large, and filled at the end */
     l->store = s;
-    memcpy(l->key, key.data, key.len); /* it was found in the index: it is short enough */
+    memcpy(l->key, key.data, key.len);
     l->key_len = key.len;
     memcpy(l->md5, md5, MKV_MD5_LEN);
     l->record = *rec; /* given away */
