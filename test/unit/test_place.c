@@ -97,6 +97,38 @@ static void every_length_is_sorted(void **state)
     }
 }
 
+/* Several scores are worked out side by side, from a key that is hashed once: wherever
+ * the key and the names end in a block of the hash, libcrypto must agree. */
+static void keys_and_names_of_all_lengths(void **state)
+{
+    enum { NAMES = 19, KEY_MOST = 200 };
+    static char key[KEY_MOST + 1], text[NAMES][128];
+    struct mkv_slice names[NAMES];
+    struct mkv_replica ordered[NAMES];
+
+    (void)state;
+    for (size_t len = 0; len < KEY_MOST; len++) {
+        uint8_t last[MKV_MD5_LEN], score[MKV_MD5_LEN];
+
+        key[len] = (char)('a' + len % 26);
+        for (size_t i = 0; i < NAMES; i++) {
+            size_t n = (7 * i + len) % (sizeof(text[i]) - 1) + 1;
+
+            memset(text[i], 'A' + (int)i, n);
+            names[i] = mkv_slice(text[i], n);
+        }
+        mkv_place(mkv_slice_of(key), names, NAMES, 65535, ordered);
+        for (size_t i = 0; i < NAMES; i++) {
+            score_of(key, names[ordered[i].volume], score);
+            if (i) assert_true(memcmp(last, score, sizeof(score)) > 0);
+            assert_int_equal(ordered[i].subvolume,
+                             ((unsigned)score[12] << 24 | (unsigned)score[13] << 16 |
+                              (unsigned)score[14] << 8 | score[15]) % 65535);
+            memcpy(last, score, sizeof(score));
+        }
+    }
+}
+
 /* The same name twice has the same score twice: the first given comes first. */
 static void equal_scores_keep_their_order(void **state)
 {
@@ -174,6 +206,7 @@ int main(void)
         cmocka_unit_test(places_as_the_original),
         cmocka_unit_test(example),
         cmocka_unit_test(every_length_is_sorted),
+        cmocka_unit_test(keys_and_names_of_all_lengths),
         cmocka_unit_test(equal_scores_keep_their_order),
         cmocka_unit_test(subvolumes),
         cmocka_unit_test(replica_text),
