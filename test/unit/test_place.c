@@ -123,7 +123,8 @@ static void keys_and_names_of_all_lengths(void **state)
             if (i) assert_true(memcmp(last, score, sizeof(score)) > 0);
             assert_int_equal(ordered[i].subvolume,
                              ((unsigned)score[12] << 24 | (unsigned)score[13] << 16 |
-                              (unsigned)score[14] << 8 | score[15]) % 65535);
+                              (unsigned)score[14] << 8 | score[15]) %
+                                 65535);
             memcpy(last, score, sizeof(score));
         }
     }
