@@ -3,7 +3,8 @@
  *   latency -c 4 -r 500 -t 10 127.0.0.1:3000 /key
  *
  * Sends GETs of one key at a fixed rate, spread over a few connections, and
- * prints the percentiles as one JSON object.  A request whose turn came while
+ * prints the percentiles as one JSON object.  An answer is there when the kernel
+ * has it, whenever this program gets to read it.  A request whose turn came while
  * its connection still waited for the answer before it counts from its turn
  * on: a server that stalls can not hide it by being asked less. */
 #include "common/tool.h"
@@ -71,14 +72,13 @@ static void on_answer(struct wire *w, const struct wire_answer *a, void *arg)
 {
     struct prober *p = arg;
     struct probe *probe = p->probe;
-    uint64_t now = tool_now();
+    uint64_t now = tool_now(), free_at = w->arrived_at;
 
-    (void)w;
     probe->active--;
     if (probe->expect == 0) probe->expect = a->status;
     if (a->status == 0 || a->status != probe->expect) probe->errors++;
     samples_add(&probe->took, a->ns + p->late_ns);
-    if (now < probe->until && p->due <= now) prober_ask(p, now - p->due);
+    if (now < probe->until && p->due <= now) prober_ask(p, p->due < free_at ? free_at - p->due : 0);
     on_turn(probe);
 }
 

@@ -62,8 +62,12 @@ static void wire_watch(struct wire *w, int op, bool write)
 
 static void wire_connect(struct wire *w)
 {
+    const int on = 1;
+
     w->fd = tool_connect(&w->to);
     if (fcntl(w->fd, F_SETFL, O_NONBLOCK)) tool_die("fcntl: %s", strerror(errno));
+    if (setsockopt(w->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)))
+        tool_die("SO_TIMESTAMPNS: %s", strerror(errno));
     w->reused = false;
     wire_watch(w, EPOLL_CTL_ADD, false);
 }
@@ -99,7 +103,7 @@ static void wire_finish(struct wire *w)
 {
     struct wire_answer a = w->answer;
 
-    a.ns = tool_now() - w->asked_at;
+    if (w->arrived_at > w->asked_at) a.ns = w->arrived_at - w->asked_at;
     if (a.status && a.body_len <= WIRE_IN_MAX - w->head_len) a.body = w->in + w->head_len;
     if (!a.status || w->closing) wire_drop(w);
     w->busy = false;
@@ -120,6 +124,7 @@ static void wire_broken(struct wire *w)
         return;
     }
     w->answer.status = 0;
+    w->arrived_at = tool_now();
     wire_finish(w);
 }
 
@@ -192,13 +197,45 @@ static void wire_parse(struct wire *w)
         wire_finish(w);
 }
 
+/* ---- reading --------------------------------------------------------------- */
+
+/* How long ago the kernel got what has been read; 0 where it does not say. */
+static uint64_t age_of(struct msghdr *msg)
+{
+    struct timespec stamp, now;
+    int64_t age = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS) continue;
+        memcpy(&stamp, CMSG_DATA(c), sizeof(stamp));
+        clock_gettime(CLOCK_REALTIME, &now);
+        age = (int64_t)(now.tv_sec - stamp.tv_sec) * 1000000000 + (now.tv_nsec - stamp.tv_nsec);
+    }
+    return age > 0 ? (uint64_t)age : 0;
+}
+
+/* As recv(). */
+static ssize_t wire_receive(struct wire *w, char *to, size_t room)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec part = {.iov_base = to, .iov_len = room};
+    struct msghdr msg = {.msg_iov = &part,
+                         .msg_iovlen = 1,
+                         .msg_control = control,
+                         .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(w->fd, &msg, 0);
+
+    if (n > 0) w->arrived_at = tool_now() - age_of(&msg);
+    return n;
+}
+
 /* A body that does not fit is read over the place after the head. */
 static void wire_read(struct wire *w)
 {
     ssize_t n;
 
     if (w->head_len && w->in_len == WIRE_IN_MAX) w->in_len = w->head_len;
-    n = recv(w->fd, w->in + w->in_len, WIRE_IN_MAX - w->in_len, 0);
+    n = wire_receive(w, w->in + w->in_len, WIRE_IN_MAX - w->in_len);
     if (n < 0 && errno == EAGAIN) return;
     if (n > 0 && !w->busy) tool_die("the server sent bytes that nobody asked for");
     if (n <= 0) {

@@ -2,7 +2,11 @@
  *
  * One thread, one epoll, any number of wires; a wire carries one request at a
  * time.  Made to cost little beside the server under load, and strict enough
- * to notice a wrong answer: no chunked bodies, nothing after the answer. */
+ * to notice a wrong answer: no chunked bodies, nothing after the answer.
+ *
+ * When bytes arrive is told by the kernel (SO_TIMESTAMPNS, socket(7)), which stamps
+ * them when the server hands them over: how long this program then waits for a
+ * processor is not the server's time. */
 #ifndef BENCH_WIRE_H
 #define BENCH_WIRE_H
 
@@ -22,7 +26,7 @@ struct wire_answer {
     size_t location_len;
     uint64_t body_len;
     const char *body; /* borrowed; NULL where it is too long to be kept    */
-    uint64_t ns;      /* from wire_ask() to the last byte of the answer    */
+    uint64_t ns;      /* from wire_ask() until its last byte lay in this machine's kernel */
 };
 /* Runs once per wire_ask() and never inside it; may ask again. */
 typedef void wire_answered(struct wire *w, const struct wire_answer *a, void *arg);
@@ -51,7 +55,7 @@ struct wire {
     bool closing;    /* the answer said Connection: close                  */
     uint64_t body_got;
     struct wire_answer answer;
-    uint64_t asked_at;
+    uint64_t asked_at, arrived_at;
     wire_answered *answered;
     void *arg;
 };

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from . import load
+from .calm import calm_rounds
 from .procs import cpu_seconds, forget_peak, memory_kb
 from .table import Line
 
@@ -207,9 +208,9 @@ def cycle(bench):
            .against(median(nginx), "the volumes").at_most(130))
 
 
-def probe(bench, address, path, seconds):
+def probe(bench, address, path, seconds, rate=PROBE_RATE):
     """A light load of GETs in the background, to see how long each takes."""
-    return load.Background([bench.tool("latency"), "-e", 302, "-r", PROBE_RATE, "-t", seconds,
+    return load.Background([bench.tool("latency"), "-e", 302, "-r", rate, "-t", seconds,
                             address, path], seconds)
 
 
@@ -218,28 +219,34 @@ def latency_line(name, during, ours, yard):
             .against(median(yard), "nginx, return 302, meanwhile").at_most(5))
 
 
+def steal_line(name, calm):
+    return Line(name, f"cores taken by the hypervisor, at most ({calm.left_out} rounds left out)",
+                100 * calm.worst, "%")
+
+
 @row("smallputs", "PUTs of small values by 64 clients")
 def small_puts(bench):
     s = bench.settings
     master, yard = bench.master(), bench.yardstick()
     load.expect(201, "PUT", f"http://{master.address}/found", b"value")
-    puts, commits, groups, ours, nginx = [], [], [], [], []
-    for _ in range(s.rounds):
+
+    def once():
         before = load.metrics(master, *COMMITS)
         with probe(bench, master.address, "/found", s.seconds) as a, \
                 probe(bench, yard.address, "/found", s.seconds) as b:
             out = json.loads(load.run([bench.tool("cycle"), "-p", "-c", 64, "-t", s.seconds,
                                        master.address], s.seconds))
-            ours.append(a.result()[0]["get"]["p99_ms"])
-            nginx.append(b.result()[0]["get"]["p99_ms"])
+            ours, nginx = (tool.result()[0]["get"]["p99_ms"] for tool in (a, b))
         made, changes = (b - a for a, b in zip(before, load.metrics(master, *COMMITS)))
-        puts.append(out["per_second"])
-        commits.append(made / out["seconds"])
-        groups.append(changes / made)
+        return out["per_second"], made / out["seconds"], changes / made, ours, nginx
+
+    calm = calm_rounds(s.rounds, once)
+    puts, commits, groups, ours, nginx = zip(*calm.results)
     yield Line("smallputs", "PUTs of small values by 64 clients", median(puts), "/s")
     yield Line("smallputs", "commits", median(commits), "/s")
     yield Line("smallputs", "changes in each commit", median(groups))
     yield latency_line("smallputs", "it", ours, nginx)
+    yield steal_line("smallputs", calm)
 
 
 # ---- many keys, many connections -----------------------------------------------------
@@ -263,18 +270,20 @@ def listing(bench):
     cold = memory_kb(master.pid)["VmRSS"]
     alone = load.Background([*drain[:1], *drain[3:]], 60).result()
     cold = memory_kb(master.pid)["VmHWM"] - cold
-    rates, grown, grown_anon, ours, nginx = [], [], [], [], []
-    for _ in range(s.rounds):
+
+    def once():
         forget_peak(master.pid)
         before = memory_kb(master.pid)
         with load.Background(drain, s.seconds) as lists, \
                 probe(bench, master.address, "/found", s.seconds) as a, \
                 probe(bench, yard.address, "/found", s.seconds) as b:
-            grown_anon.append(most_anon_kb(master.pid, lists) - before["RssAnon"])
-            rates.append(median(one["keys"] / one["seconds"] for one in lists.result()))
-            ours.append(a.result()[0]["get"]["p99_ms"])
-            nginx.append(b.result()[0]["get"]["p99_ms"])
-        grown.append(memory_kb(master.pid)["VmHWM"] - before["VmRSS"])
+            grown_anon = most_anon_kb(master.pid, lists) - before["RssAnon"]
+            rate = median(one["keys"] / one["seconds"] for one in lists.result())
+            ours, nginx = (tool.result()[0]["get"]["p99_ms"] for tool in (a, b))
+        return rate, memory_kb(master.pid)["VmHWM"] - before["VmRSS"], grown_anon, ours, nginx
+
+    calm = calm_rounds(s.rounds, once)
+    rates, grown, grown_anon, ours, nginx = zip(*calm.results)
     if alone[0]["keys"] != s.many:
         raise load.BenchError(f"the listing holds {alone[0]['keys']} keys, not {s.many}")
     yield Line("list", f"?list of {s.many:,} keys, keys", median(rates), "/s").at_least(1_000_000)
@@ -282,6 +291,7 @@ def listing(bench):
     yield Line("list", "… its own memory (RssAnon)", max(0, max(grown_anon)) / 1024, "MB")
     yield Line("list", "… in the first listing, with the index file's pages", cold / 1024, "MB")
     yield latency_line("list", "listings", ours, nginx)
+    yield steal_line("list", calm)
 
 
 def idle_rss(bench, server, pid, path):

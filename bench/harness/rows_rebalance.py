@@ -5,16 +5,18 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import ExitStack, contextmanager, nullcontext
 from statistics import median
 
 from . import load
+from .calm import calm_rounds
 from .procs import BenchError, memory_kb
-from .rows import MB, RANDOM_LUA, fill, probe, row, size_text, source_file
+from .rows import MB, PROBE_RATE, RANDOM_LUA, fill, probe, row, size_text, source_file, steal_line
 from .table import Line
 
 CURLS = 8  # copies at once of the yardstick
-REBALANCED = 'mkv_requests_total{method="REBALANCE",status="204"}'
-LIVE_SECONDS, LIVE_ROUNDS = 2, 4  # of rebalancelive: at most so long, so many for each of --rounds
+LIVE_SECONDS, LIVE_ROUNDS = 2, 3  # of rebalancelive: at most so long, so many for each of --rounds
+BUSY_RATE = 3000  # GETs a second
 
 
 def start(bench, names, db, *flags):
@@ -122,9 +124,9 @@ def copy_with_curl(volumes, count):
 
 @row("rebalancelive", "GETs through the master while mkv-rebalance runs")
 def live(bench):
-    """The master's p99 with and without; a small value, so that every key is a step of its
-    own.  nginx's p99 at the same moments tells how much of it is the busy machine.  Many
-    short rounds: one stop of the machine spoils a round, not the median."""
+    """The master's p99 with and without; small values, so that moves are many.  nginx's p99 at the
+    same moments tells how much of it is the busy machine.  Many short rounds: what disturbs
+    one does not spoil the median."""
     s = bench.settings
     seconds = min(s.seconds, LIVE_SECONDS)
     volumes = bench.volumes(5)
@@ -133,32 +135,44 @@ def live(bench):
     master, yard = bench.master("-volumes", names_of(volumes), db=db), bench.yardstick()
     load.expect(201, "PUT", f"http://{master.address}/found", b"value")
 
-    def p99():
-        with probe(bench, master.address, "/found", seconds) as a, \
-                probe(bench, yard.address, "/found", seconds) as b:
-            return [tool.result()[0]["get"]["p99_ms"] for tool in (a, b)]
+    def probe_all(servers, rate, meanwhile):
+        """p99 of each."""
+        with ExitStack() as stack:
+            probes = [stack.enter_context(probe(bench, server.address, "/found", seconds, rate))
+                      for server in servers]
+            with meanwhile():
+                return [tool.result()[0]["get"]["p99_ms"] for tool in probes]
 
-    answered = []
+    moved = []
 
-    def beside():
+    @contextmanager
+    def rebalancing():
+        """Begins beside clients, for before them nothing keeps it from a flood of moves."""
+        time.sleep(0.05)
         job = start(bench, names_of(volumes), db)
-        time.sleep(0.3)
-        before = load.metrics(master, REBALANCED)[0]
-        result = p99()
-        answered.append((load.metrics(master, REBALANCED)[0] - before) / seconds)
+        yield
         running = job.poll() is None
         if running:
             job.send_signal(signal.SIGINT)
         out, errors = job.communicate(timeout=60)
         if not running or not out:
             raise BenchError(f"mkv-rebalance had too little to do: {errors.strip()[-300:]}")
-        return result
+        moved.append(json.loads(out)["moved"] / seconds)
 
-    without, during = load.alternate(LIVE_ROUNDS * s.rounds, p99, beside)
-    without, without_nginx = map(median, zip(*without))
-    during, during_nginx = map(median, zip(*during))
+    def once():
+        without = probe_all((master, yard), PROBE_RATE, nullcontext)
+        during = probe_all((master, yard), PROBE_RATE, rebalancing)
+        pace = moved[-1]
+        busy = (probe_all((master,), BUSY_RATE, meanwhile)[0] for meanwhile in (nullcontext, rebalancing))
+        return *without, *during, pace, *busy
+
+    calm = calm_rounds(LIVE_ROUNDS * s.rounds, once)
+    without, without_nginx, during, during_nginx, pace, busy, busy_during = map(median, zip(*calm.results))
     yield (Line("rebalancelive", "p99 of a GET during mkv-rebalance", during, "ms")
            .against(without, "without it").ratio_at_most(2))
     yield (Line("rebalancelive", "… of nginx's return 302 at the same moments", during_nginx, "ms")
            .against(without_nginx, "without it"))
-    yield Line("rebalancelive", "REBALANCE requests answered meanwhile", median(answered), "/s")
+    yield (Line("rebalancelive", f"… beside {BUSY_RATE:,} GETs a second instead of {PROBE_RATE}", busy_during, "ms")
+           .against(busy, "without it").ratio_at_most(2))
+    yield Line("rebalancelive", "values moved meanwhile", pace, "/s")
+    yield steal_line("rebalancelive", calm)

@@ -184,8 +184,24 @@ static void on_turn(void *arg)
     move_go(m, MOVE_DONE);
 }
 
+/* The volumes that it will keep busy, as far as the record tells: where a copy turns
+ * out to be missing, it is made anew on one of those. */
+static void foresee_volumes(struct mkv_move *m)
+{
+    struct turn *t = &m->turn;
+    unsigned sources = m->deep ? m->record.nreplicas : 1;
+
+    for (unsigned i = 0; i < m->nwanted; i++)
+        if (!in_record(m, m->wanted[i])) turn_will_use(t, m->wanted[i].volume);
+    if (t->nvolumes == 0)
+        for (unsigned i = 0; i < m->nwanted; i++) turn_will_use(t, m->wanted[i].volume);
+    for (unsigned i = 0; i < m->record.nreplicas && i < sources; i++)
+        turn_will_use(t, m->record.replicas[i].volume);
+}
+
 static void enter_turn(struct mkv_move *m)
 {
+    foresee_volumes(m);
     if (turns_take(m->store, &m->turn, on_turn, m))
         move_go(m, MOVE_WAIT);
     else
@@ -573,6 +589,7 @@ static void enter_done(struct mkv_move *m)
 {
     release_key(m); /* before the answer: its reader may write at once */
     if (m->done) m->done(m->result, m->why, m->arg);
+    if (m->written == 0 && !m->deep) turn_used_none(&m->turn);
     turns_leave(m->store, &m->turn);
     store_op_end(m->store, &m->op);
     mkv_loop_retire(m->store->loop, &m->retired, destroy, m);

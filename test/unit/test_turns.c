@@ -5,7 +5,8 @@
 #include <string.h>
 #include <time.h>
 
-#define MOVES 5
+#define MOVES 12
+#define ALL   "abcdefghijkl"
 
 struct world {
     struct mkv_store store; /* only what turns need of it */
@@ -38,7 +39,8 @@ static int end_world(void **state)
 {
     struct world *w = *state;
 
-    for (size_t i = 0; i < MOVES; i++) turns_leave(&w->store, &w->movers[i].turn);
+    for (size_t i = 0; i < MOVES; i++)
+        turns_leave(&w->store, &w->movers[i].turn);
     turns_close(&w->store);
     mkv_loop_close(w->store.loop);
     free(w);
@@ -68,7 +70,8 @@ static void stop(struct world *w, unsigned i)
 
 static void start_all(struct world *w)
 {
-    for (unsigned i = 0; i < MOVES; i++) start(w, i);
+    for (unsigned i = 0; i < MOVES; i++)
+        start(w, i);
 }
 
 static void all_at_once_where_nobody_asks(void **state)
@@ -76,7 +79,7 @@ static void all_at_once_where_nobody_asks(void **state)
     struct world *w = *state;
 
     start_all(w);
-    assert_string_equal(w->begun, "abcde");
+    assert_string_equal(w->begun, ALL);
 }
 
 /* However slow this machine is, a client has just asked. */
@@ -92,26 +95,34 @@ static void distance_passes(struct world *w)
     w->store.turns.begun_ms -= TURNS_APART_MS;
 }
 
+/* Until so many have begun. */
+static void turn_until(struct world *w, size_t n)
+{
+    for (int ticks = 0; ticks < 100 && strlen(w->begun) < n; ticks++)
+        mkv_loop_turn(w->store.loop);
+}
+
 static void few_beside_a_client_that_asked(void **state)
 {
     struct world *w = *state;
 
     turns_asked(&w->store);
-    start(w, 0);
-    distance_passes(w);
-    for (unsigned i = 1; i < MOVES; i++) start(w, i);
-    assert_string_equal(w->begun, "ab");
+    for (unsigned i = 0; i < MOVES; i++) {
+        distance_passes(w);
+        start(w, i);
+    }
+    assert_string_equal(w->begun, "abcdefgh");
     stop(w, 0);
     distance_passes(w);
-    assert_string_equal(w->begun, "ab"); /* not inside the call */
+    assert_string_equal(w->begun, "abcdefgh"); /* not inside the call */
     settle(w);
-    assert_string_equal(w->begun, "abc");
-    stop(w, 3); /* while it waits */
+    assert_string_equal(w->begun, "abcdefghi");
+    stop(w, 9); /* while it waits */
     stop(w, 1);
     stop(w, 2);
     distance_passes(w);
     settle(w);
-    assert_string_equal(w->begun, "abce");
+    assert_string_equal(w->begun, "abcdefghik");
 }
 
 /* None of them has ended when the second one may begin, nor has it become quiet. */
@@ -124,8 +135,7 @@ static void one_after_the_other_beside_a_client(void **state)
     start_all(w);
     assert_string_equal(w->begun, "a");
     began = mkv_loop_now(w->store.loop);
-    for (int ticks = 0; ticks < 100 && strlen(w->begun) == 1; ticks++)
-        mkv_loop_turn(w->store.loop);
+    turn_until(w, 2);
     assert_true(mkv_loop_now(w->store.loop) >= began + TURNS_APART_MS);
     assert_string_equal(w->begun, "ab");
     store_op_end(&w->store, &w->client);
@@ -141,8 +151,7 @@ static void nobody_overtakes(void **state)
     distance_passes(w);
     start(w, 2); /* might begin, if 1 did not wait */
     assert_string_equal(w->begun, "a");
-    for (int ticks = 0; ticks < 100 && strlen(w->begun) == 1; ticks++)
-        mkv_loop_turn(w->store.loop);
+    turn_until(w, 2);
     assert_string_equal(w->begun, "ab");
     store_op_end(&w->store, &w->client);
 }
@@ -154,13 +163,16 @@ static void few_beside_a_client_that_waits(void **state)
     struct world *w = *state;
 
     store_op_begin(&w->store, &w->client, NULL);
-    start_all(w);
+    for (unsigned i = 0; i < MOVES; i++) {
+        distance_passes(w);
+        start(w, i);
+    }
     nanosleep(&longer, NULL);
-    for (int ticks = 0; ticks < 5; ticks++) mkv_loop_turn(w->store.loop);
-    assert_string_equal(w->begun, "ab");
+    mkv_loop_settle(w->store.loop);
+    assert_string_equal(w->begun, "abcdefgh");
     store_op_end(&w->store, &w->client);
     mkv_loop_turn(w->store.loop); /* the next tick: without any of them ending */
-    assert_string_equal(w->begun, "abcde");
+    assert_string_equal(w->begun, ALL);
 }
 
 static void all_once_it_is_quiet(void **state)
@@ -170,9 +182,132 @@ static void all_once_it_is_quiet(void **state)
     turns_asked(&w->store);
     start_all(w);
     assert_string_equal(w->begun, "a");
-    for (int ticks = 0; ticks < 100 && strlen(w->begun) < MOVES; ticks++)
-        mkv_loop_turn(w->store.loop);
-    assert_string_equal(w->begun, "abcde");
+    turn_until(w, MOVES);
+    assert_string_equal(w->begun, ALL);
+}
+
+/* ---- volumes ------------------------------------------------------------------------- */
+
+static void will_use(struct world *w, unsigned i, const char *volumes)
+{
+    for (; *volumes; volumes++)
+        turn_will_use(&w->movers[i].turn, (uint32_t)*volumes);
+}
+
+/* As if it had taken so long. */
+static void lasts(struct world *w, unsigned i, uint64_t ms)
+{
+    w->movers[i].turn.begun_ms -= ms;
+}
+
+/* As if so much time had passed for the volumes. */
+static void rests_pass(struct world *w, uint64_t ms)
+{
+    struct turn_rest *rests = w->store.turns.rests;
+
+    for (size_t i = 0; i < TURNS_RESTS_MAX; i++)
+        rests[i].until_ms -= rests[i].until_ms < ms ? rests[i].until_ms : ms;
+}
+
+/* Beside a client, each long enough after the one before. */
+static void start_on(struct world *w, unsigned i, const char *volumes)
+{
+    turns_asked(&w->store);
+    distance_passes(w);
+    will_use(w, i, volumes);
+    start(w, i);
+}
+
+static void one_at_a_time_on_each_volume(void **state)
+{
+    struct world *w = *state;
+
+    start_on(w, 0, "12");
+    start_on(w, 1, "23"); /* 2 is in use */
+    start_on(w, 2, "45");
+    start_on(w, 3, "36"); /* 3 is b's before it is d's */
+    start_on(w, 4, "78");
+    assert_string_equal(w->begun, "ace");
+}
+
+static void a_volume_rests_as_long_as_it_worked(void **state)
+{
+    const uint64_t took = 1000000;
+    struct world *w = *state;
+
+    start_on(w, 0, "12");
+    start_on(w, 1, "23");
+    lasts(w, 0, took);
+    stop(w, 0);
+    settle(w);
+    start_on(w, 2, "34"); /* 3 is b's first */
+    start_on(w, 3, "1");
+    rests_pass(w, took / 2);
+    settle(w);
+    assert_string_equal(w->begun, "a");
+    rests_pass(w, took / 2 + TURNS_REST_MS);
+    turns_leave(&w->store, &w->movers[3].turn); /* any that leaves makes them look */
+    settle(w);
+    assert_string_equal(w->begun, "ab");
+    store_op_end(&w->store, &w->movers[3].op);
+}
+
+/* Nobody ends, and nothing becomes quiet: the tick wakes them. */
+static void a_short_move_makes_for_a_rest_too(void **state)
+{
+    struct world *w = *state;
+    uint64_t ended;
+
+    store_op_begin(&w->store, &w->client, NULL);
+    start_on(w, 0, "12");
+    start_on(w, 1, "2");
+    ended = mkv_loop_now(w->store.loop);
+    stop(w, 0);
+    turn_until(w, 2);
+    assert_string_equal(w->begun, "ab");
+    assert_true(mkv_loop_now(w->store.loop) >= ended + TURNS_REST_MS);
+    store_op_end(&w->store, &w->client);
+}
+
+static void a_volume_that_was_left_alone_needs_no_rest(void **state)
+{
+    struct world *w = *state;
+
+    start_on(w, 0, "12");
+    start_on(w, 1, "2");
+    turn_used_none(&w->movers[0].turn);
+    stop(w, 0);
+    distance_passes(w);
+    settle(w);
+    assert_string_equal(w->begun, "ab");
+}
+
+static void volumes_do_not_matter_where_nobody_asks(void **state)
+{
+    struct world *w = *state;
+
+    for (unsigned i = 0; i < MOVES; i++)
+        will_use(w, i, "12");
+    start_all(w);
+    assert_string_equal(w->begun, ALL);
+}
+
+/* More than are remembered: those that end last count. */
+static void the_longest_rests_are_remembered(void **state)
+{
+    struct world *w = *state;
+
+    for (unsigned i = 0; i < TURNS_RESTS_MAX + 1; i++) {
+        start(w, 0);
+        w->movers[0].turn.nvolumes = 0;
+        will_use(w, 0, i == 0 ? "1" : "2");
+        lasts(w, 0, i == 0 ? 500000 : 1000000);
+        stop(w, 0);
+        w->begun[0] = '\0';
+    }
+    start_on(w, 1, "1");
+    start_on(w, 2, "2");
+    assert_string_equal(w->begun, "b");
 }
 
 #define TURNS_TEST(name) cmocka_unit_test_setup_teardown(name, begin_world, end_world)
@@ -186,6 +321,12 @@ int main(void)
         TURNS_TEST(nobody_overtakes),
         TURNS_TEST(few_beside_a_client_that_waits),
         TURNS_TEST(all_once_it_is_quiet),
+        TURNS_TEST(one_at_a_time_on_each_volume),
+        TURNS_TEST(a_volume_rests_as_long_as_it_worked),
+        TURNS_TEST(a_short_move_makes_for_a_rest_too),
+        TURNS_TEST(a_volume_that_was_left_alone_needs_no_rest),
+        TURNS_TEST(volumes_do_not_matter_where_nobody_asks),
+        TURNS_TEST(the_longest_rests_are_remembered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
