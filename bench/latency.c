@@ -39,10 +39,11 @@ struct probe {
     struct samples took;
 };
 
-static void prober_ask(struct prober *p, uint64_t late_ns)
+/* Whoever is late itself does not ask more often to make up for it. */
+static void prober_ask(struct prober *p, uint64_t turn, uint64_t late_ns)
 {
     p->late_ns = late_ns;
-    p->due += p->probe->period;
+    p->due = turn + p->probe->period;
     p->probe->active++;
     wire_ask(&p->wire, p->probe->head, p->probe->head_len, NULL, 0);
 }
@@ -61,7 +62,7 @@ static void on_turn(void *arg)
     for (unsigned i = 0; i < probe->n; i++) {
         struct prober *p = &probe->probers[i];
 
-        if (!p->wire.busy && p->due <= now) prober_ask(p, 0);
+        if (!p->wire.busy && p->due <= now) prober_ask(p, now, 0);
         if (p->due > now && p->due < next) next = p->due;
     }
     if (next > probe->until) next = probe->until;
@@ -78,7 +79,12 @@ static void on_answer(struct wire *w, const struct wire_answer *a, void *arg)
     if (probe->expect == 0) probe->expect = a->status;
     if (a->status == 0 || a->status != probe->expect) probe->errors++;
     samples_add(&probe->took, a->ns + p->late_ns);
-    if (now < probe->until && p->due <= now) prober_ask(p, p->due < free_at ? free_at - p->due : 0);
+    if (now < probe->until && p->due <= now) {
+        if (p->due < free_at)
+            prober_ask(p, p->due, free_at - p->due);
+        else
+            prober_ask(p, now, 0);
+    }
     on_turn(probe);
 }
 

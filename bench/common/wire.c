@@ -103,7 +103,7 @@ static void wire_finish(struct wire *w)
 {
     struct wire_answer a = w->answer;
 
-    if (w->arrived_at > w->asked_at) a.ns = w->arrived_at - w->asked_at;
+    a.ns = w->arrived_at - w->asked_at;
     if (a.status && a.body_len <= WIRE_IN_MAX - w->head_len) a.body = w->in + w->head_len;
     if (!a.status || w->closing) wire_drop(w);
     w->busy = false;
@@ -225,7 +225,11 @@ static ssize_t wire_receive(struct wire *w, char *to, size_t room)
                          .msg_controllen = sizeof(control)};
     ssize_t n = recvmsg(w->fd, &msg, 0);
 
-    if (n > 0) w->arrived_at = tool_now() - age_of(&msg);
+    if (n > 0) {
+        uint64_t now = tool_now(), age = age_of(&msg);
+
+        w->arrived_at = age < now - w->asked_at ? now - age : now; /* now: that clock was set */
+    }
     return n;
 }
 

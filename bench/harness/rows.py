@@ -16,6 +16,8 @@ from .procs import cpu_seconds, forget_peak, memory_kb
 from .table import Line
 
 MB = 1024 * 1024
+# A GET that nginx answers with a constant 404 takes so much CPU on the machine that targets in µs come from.
+TARGETS_404_US = 6.2
 PROBE_RATE = 300  # GETs a second whose latency is watched: a light load beside the heavy one
 COMMITS = ("mkv_index_commits_total", "mkv_index_changes_total")
 RANDOM_LUA = Path(__file__).resolve().parent.parent / "random.lua"
@@ -49,6 +51,18 @@ def rate_lines(name, what, ours, yard, beside):
             Line(name, "CPU for each", ours.cpu_us, "µs").against(yard.cpu_us, beside))
 
 
+def nginx_404(bench, yard):
+    """What wrk gets of the constant 404."""
+    return load.wrk(f"http://{yard.address}/missing", bench.settings.seconds, yard.workers(),
+                    error_status=True)
+
+
+def scaled_line(name, what, ours, nginx, limit_us):
+    """A target in µs for a machine of any speed: so many times as much as a GET of nginx."""
+    return (Line(name, f"{what}, beside a GET of nginx", ours, "µs").against(nginx, "nginx, return 404")
+            .ratio_at_most(round(limit_us / TARGETS_404_US, 1)))
+
+
 @row("missing", "GET of a missing key")
 def missing(bench):
     s = bench.settings
@@ -58,8 +72,7 @@ def missing(bench):
         s.rounds,
         lambda: load.wrk(f"http://{master.address}/missing", s.seconds, [master.pid],
                          error_status=True),
-        lambda: load.wrk(f"http://{yard.address}/missing", s.seconds, yard.workers(),
-                         error_status=True))
+        lambda: nginx_404(bench, yard))
     rate, cpu = rate_lines("missing", f"GET of a missing key, {s.keys:,} keys", ours, nginx,
                            "nginx, return 404")
     yield rate.ratio_at_least(0.95)
@@ -89,17 +102,19 @@ def random_keys(bench):
     # Empty files: wrk takes the Content-Length of an answer to HEAD for a body's.
     db = fill(bench, s.files, "-f", dirs, "-k", keys, "-p", paths, "-x", "/random-", "-s", 0)
     master = bench.master("-probe-ttl", "0", db=db)
-    volume = bench.volumes()[0]
-    ours, nginx = load.alternate(
+    volume, yard = bench.volumes()[0], bench.yardstick()
+    ours, nginx, constant = load.alternate(
         s.rounds,
         lambda: load.wrk(f"http://{master.address}", s.seconds, [master.pid],
                          script=RANDOM_LUA, args=["GET", str(keys)]),
         lambda: load.wrk(f"http://{volume.address}", s.seconds, volume.workers(),
-                         script=RANDOM_LUA, args=["HEAD", str(paths)]))
+                         script=RANDOM_LUA, args=["HEAD", str(paths)]),
+        lambda: nginx_404(bench, yard))
     rate, cpu = rate_lines("random", f"GET of random keys among {s.files:,}, -probe-ttl 0",
                            ours, nginx, "HEAD straight to a volume")
     yield rate.ratio_at_least(0.5)
     yield cpu.at_most(20)
+    yield scaled_line("random", "CPU for each", cpu.ours, load.median_rate(constant).cpu_us, 20)
 
 
 # ---- big values --------------------------------------------------------------------
@@ -193,19 +208,22 @@ def put_many_big(bench):
 @row("cycle", "write, read, delete of small values, 16 at once")
 def cycle(bench):
     s = bench.settings
-    master = bench.master()
-    rates, ours, nginx = [], [], []
-    for _ in range(s.rounds):
+    master, yard = bench.master(), bench.yardstick()
+
+    def once():
         before = cpu_seconds([master.pid]), cpu_seconds(bench.volume_workers())
         out = json.loads(load.run([bench.tool("cycle"), "-c", 16, "-t", s.seconds,
                                    master.address], s.seconds))
         after = cpu_seconds([master.pid]), cpu_seconds(bench.volume_workers())
-        rates.append(out["per_second"])
-        ours.append((after[0] - before[0]) / out["cycles"] * 1e6)
-        nginx.append((after[1] - before[1]) / out["cycles"] * 1e6)
-    yield Line("cycle", "write, read, delete of small values, 16 at once", median(rates), "/s")
-    yield (Line("cycle", "CPU of the master for each", median(ours), "µs")
-           .against(median(nginx), "the volumes").at_most(130))
+        return out["per_second"], *((b - a) / out["cycles"] * 1e6 for a, b in zip(before, after))
+
+    cycles, constant = load.alternate(s.rounds, once, lambda: nginx_404(bench, yard))
+    rate, ours, volumes = map(median, zip(*cycles))
+    yield Line("cycle", "write, read, delete of small values, 16 at once", rate, "/s")
+    yield (Line("cycle", "CPU of the master for each", ours, "µs")
+           .against(volumes, "the volumes").at_most(130))
+    yield scaled_line("cycle", "CPU of the master for each", ours,
+                      load.median_rate(constant).cpu_us, 130)
 
 
 def probe(bench, address, path, seconds, rate=PROBE_RATE):
@@ -271,19 +289,22 @@ def listing(bench):
     alone = load.Background([*drain[:1], *drain[3:]], 60).result()
     cold = memory_kb(master.pid)["VmHWM"] - cold
 
+    grown, grown_anon = [], []  # of all rounds, of those left out, too
+
     def once():
         forget_peak(master.pid)
         before = memory_kb(master.pid)
         with load.Background(drain, s.seconds) as lists, \
                 probe(bench, master.address, "/found", s.seconds) as a, \
                 probe(bench, yard.address, "/found", s.seconds) as b:
-            grown_anon = most_anon_kb(master.pid, lists) - before["RssAnon"]
+            grown_anon.append(most_anon_kb(master.pid, lists) - before["RssAnon"])
             rate = median(one["keys"] / one["seconds"] for one in lists.result())
             ours, nginx = (tool.result()[0]["get"]["p99_ms"] for tool in (a, b))
-        return rate, memory_kb(master.pid)["VmHWM"] - before["VmRSS"], grown_anon, ours, nginx
+        grown.append(memory_kb(master.pid)["VmHWM"] - before["VmRSS"])
+        return rate, ours, nginx
 
     calm = calm_rounds(s.rounds, once)
-    rates, grown, grown_anon, ours, nginx = zip(*calm.results)
+    rates, ours, nginx = zip(*calm.results)
     if alone[0]["keys"] != s.many:
         raise load.BenchError(f"the listing holds {alone[0]['keys']} keys, not {s.many}")
     yield Line("list", f"?list of {s.many:,} keys, keys", median(rates), "/s").at_least(1_000_000)

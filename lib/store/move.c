@@ -184,8 +184,8 @@ static void on_turn(void *arg)
     move_go(m, MOVE_DONE);
 }
 
-/* The volumes that it will keep busy, as far as the record tells: where a copy turns
- * out to be missing, it is made anew on one of those. */
+/* The volumes that it will keep busy, as far as the record tells.  Where it wants no
+ * new place, copies are missing somewhere, and are made anew there. */
 static void foresee_volumes(struct mkv_move *m)
 {
     struct turn *t = &m->turn;
@@ -589,7 +589,7 @@ static void enter_done(struct mkv_move *m)
 {
     release_key(m); /* before the answer: its reader may write at once */
     if (m->done) m->done(m->result, m->why, m->arg);
-    if (m->written == 0 && !m->deep) turn_used_none(&m->turn);
+    if (m->ntargets == 0 && !m->deep) turn_used_none(&m->turn);
     turns_leave(m->store, &m->turn);
     store_op_end(m->store, &m->op);
     mkv_loop_retire(m->store->loop, &m->retired, destroy, m);

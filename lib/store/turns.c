@@ -5,8 +5,6 @@
 #include <event2/event.h>
 #include <string.h>
 
-#define LOOKED_AT_MAX 32 /* of those that wait, each time, however many they are */
-
 /* Who has a turn, or waits for one, is among those under way; the others are clients. */
 static bool is_quiet(const struct mkv_store *s)
 {
@@ -62,6 +60,7 @@ static void begin_rest(struct mkv_store *s, const struct turn *t)
     uint64_t now = mkv_loop_now(s->loop), took = now - t->begun_ms;
     struct turn_rest *rest = &s->turns.rests[0];
 
+    if (t->nvolumes == 0) return;
     for (size_t i = 1; i < TURNS_RESTS_MAX; i++)
         if (s->turns.rests[i].until_ms < rest->until_ms) rest = &s->turns.rests[i];
     rest->until_ms = now + (took > TURNS_REST_MS ? took : TURNS_REST_MS);
@@ -83,7 +82,7 @@ static struct turn *find_next(const struct mkv_store *s)
     if (mkv_loop_now(s->loop) < all->begun_ms + TURNS_APART_MS) return NULL;
     TAILQ_FOREACH(t, &all->waiting, link)
     {
-        if (looked_at++ == LOOKED_AT_MAX) break;
+        if (looked_at++ == TURNS_LOOKED_AT) break;
         if (!lacks_volume(s, t)) return t;
     }
     return NULL;
@@ -176,12 +175,19 @@ void turns_close(struct mkv_store *s)
 
 bool turns_take(struct mkv_store *s, struct turn *t, void (*begin)(void *arg), void *arg)
 {
+    struct turn *next;
+
     t->step = TURN_WAITS;
     t->begin = begin;
     t->arg = arg;
     TAILQ_INSERT_TAIL(&s->turns.waiting, t, link);
     s->turns.nwaiting++;
-    if (find_next(s) != t && set_tick(s)) return false;
+    next = find_next(s);
+    if (next && next != t) {
+        mkv_loop_at_end(s->loop, &s->turns.ended); /* that one first */
+        return false;
+    }
+    if (!next && set_tick(s)) return false;
     take(s, t);
     return true;
 }

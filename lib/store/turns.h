@@ -8,7 +8,8 @@
  * TURNS_APART_MS of the one before, so that the master's loop has time for clients, too.
  * When it has been quiet for TURNS_QUIET_MS they all go on.
  *
- * The others wait: on each volume first come first served. */
+ * The others wait: on each volume first come first served.  Only the first
+ * TURNS_LOOKED_AT of them are asked whether they may begin, however many there are. */
 #ifndef MKV_STORE_TURNS_H
 #define MKV_STORE_TURNS_H
 
@@ -27,6 +28,7 @@
 #define TURNS_QUIET_MS 100
 
 #define TURN_VOLUMES_MAX (2 * MKV_REPLICAS_MAX) /* all that are read and all that are written */
+#define TURNS_LOOKED_AT  32
 #define TURNS_RESTS_MAX  32 /* at once; more than moves begin and end meanwhile */
 
 struct mkv_store;
@@ -61,7 +63,7 @@ struct turns {
     uint64_t asked_ms;                       /* when the last request of a client came      */
     uint64_t begun_ms;                       /* when the last turn was taken                */
     struct event tick;                       /* while some wait: when one may be able to go */
-    struct mkv_chore ended;                  /* a turn has                                  */
+    struct mkv_chore ended;                  /* a turn has, or another reason to look again */
 };
 
 void turns_open(struct mkv_store *s);  /* its loop is set, the rest zero */
