@@ -32,7 +32,7 @@ static bool uses_any(const struct turn *t, const uint32_t *volumes, unsigned n)
     return false;
 }
 
-/* Whether one of its volumes is in use, rests, or is awaited by one that came before. */
+/* Whether one of its volumes is in use, rests, or is awaited by the first in the queue. */
 static bool lacks_volume(const struct mkv_store *s, const struct turn *t)
 {
     const struct turns *all = &s->turns;
@@ -40,18 +40,20 @@ static bool lacks_volume(const struct mkv_store *s, const struct turn *t)
     const struct turn *other;
 
     TAILQ_FOREACH(other, &all->taken, link)
-    if (uses_any(t, other->volumes, other->nvolumes)) return true;
+        if (uses_any(t, other->volumes, other->nvolumes)) return true;
     for (size_t i = 0; i < TURNS_RESTS_MAX; i++) {
         const struct turn_rest *rest = &all->rests[i];
 
         if (rest->until_ms > now && uses_any(t, rest->volumes, rest->nvolumes)) return true;
     }
-    TAILQ_FOREACH(other, &all->waiting, link)
-    {
-        if (other == t) break;
-        if (uses_any(t, other->volumes, other->nvolumes)) return true;
-    }
-    return false;
+    other = TAILQ_FIRST(&all->waiting);
+    return other != t && uses_any(t, other->volumes, other->nvolumes);
+}
+
+static uint64_t rest_after(uint64_t took_ms)
+{
+    if (took_ms < TURNS_REST_MIN_MS) return TURNS_REST_MIN_MS;
+    return took_ms < TURNS_REST_MAX_MS ? took_ms : TURNS_REST_MAX_MS;
 }
 
 /* In the place of the rest that is over, or is over first. */
@@ -63,7 +65,7 @@ static void begin_rest(struct mkv_store *s, const struct turn *t)
     if (t->nvolumes == 0) return;
     for (size_t i = 1; i < TURNS_RESTS_MAX; i++)
         if (s->turns.rests[i].until_ms < rest->until_ms) rest = &s->turns.rests[i];
-    rest->until_ms = now + (took > TURNS_REST_MS ? took : TURNS_REST_MS);
+    rest->until_ms = now + rest_after(took);
     rest->nvolumes = t->nvolumes;
     memcpy(rest->volumes, t->volumes, t->nvolumes * sizeof(t->volumes[0]));
 }
@@ -80,8 +82,7 @@ static struct turn *find_next(const struct mkv_store *s)
     if (is_quiet(s)) return TAILQ_FIRST(&all->waiting);
     if (all->ntaken >= TURNS_BESIDE) return NULL;
     if (mkv_loop_now(s->loop) < all->begun_ms + TURNS_APART_MS) return NULL;
-    TAILQ_FOREACH(t, &all->waiting, link)
-    {
+    TAILQ_FOREACH(t, &all->waiting, link) {
         if (looked_at++ == TURNS_LOOKED_AT) break;
         if (!lacks_volume(s, t)) return t;
     }

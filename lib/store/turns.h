@@ -1,15 +1,17 @@
 /* lib/store/turns.h - moves give way to clients.
  *
  * While clients ask for other things, or wait for them, a volume serves one move at a
- * time, and then is left alone by moves for as long as that took, TURNS_REST_MS at
- * least: half of its time, or more, is the clients'.  Volumes that have nothing to do with
- * each other do not wait for each other, so that a hundred of them get further than five;
+ * time, and then is left alone by moves for as long as that took, but for no less than
+ * TURNS_REST_MIN_MS and no more than TURNS_REST_MAX_MS: small values cost it half of its
+ * time at most, large ones one stream.  Volumes that have nothing to do with each
+ * other do not wait for each other, so that a hundred of them get further than five;
  * but no more than TURNS_BESIDE moves are under way at once, and none begins within
  * TURNS_APART_MS of the one before, so that the master's loop has time for clients, too.
  * When it has been quiet for TURNS_QUIET_MS they all go on.
  *
- * The others wait: on each volume first come first served.  Only the first
- * TURNS_LOOKED_AT of them are asked whether they may begin, however many there are. */
+ * The others wait in a queue.  They may overtake each other, but nobody takes a volume
+ * that the first of them waits for: so each gets its turn.  Only the first
+ * TURNS_LOOKED_AT are asked whether they may begin, however many there are. */
 #ifndef MKV_STORE_TURNS_H
 #define MKV_STORE_TURNS_H
 
@@ -22,10 +24,11 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#define TURNS_BESIDE   8
-#define TURNS_APART_MS 2
-#define TURNS_REST_MS  5
-#define TURNS_QUIET_MS 100
+#define TURNS_BESIDE      8
+#define TURNS_APART_MS    2
+#define TURNS_QUIET_MS    100
+#define TURNS_REST_MIN_MS 5
+#define TURNS_REST_MAX_MS 50
 
 #define TURN_VOLUMES_MAX (2 * MKV_REPLICAS_MAX) /* all that are read and all that are written */
 #define TURNS_LOOKED_AT  32

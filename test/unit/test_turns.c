@@ -200,13 +200,13 @@ static void lasts(struct world *w, unsigned i, uint64_t ms)
     w->movers[i].turn.begun_ms -= ms;
 }
 
-/* As if so much time had passed for the volumes. */
-static void rests_pass(struct world *w, uint64_t ms)
+/* As if they lasted for ever; as if they were over. */
+static void rests_last(struct world *w, bool for_ever)
 {
     struct turn_rest *rests = w->store.turns.rests;
 
     for (size_t i = 0; i < TURNS_RESTS_MAX; i++)
-        rests[i].until_ms -= rests[i].until_ms < ms ? rests[i].until_ms : ms;
+        if (rests[i].until_ms) rests[i].until_ms = for_ever ? UINT64_MAX : 0;
 }
 
 /* Beside a client, each long enough after the one before. */
@@ -237,24 +237,49 @@ static void look_again(struct world *w)
     settle(w);
 }
 
-static void a_volume_rests_as_long_as_it_worked(void **state)
+static void nobody_begins_where_a_volume_rests(void **state)
 {
-    const uint64_t took = 1000000;
     struct world *w = *state;
 
     start_on(w, 0, "12");
     start_on(w, 1, "23");
-    lasts(w, 0, took);
-    stop(w, 0);
-    settle(w);
     start_on(w, 2, "34"); /* 3 is b's first */
-    start_on(w, 3, "1");
-    rests_pass(w, took / 2);
+    stop(w, 0);
+    rests_last(w, true);
     look_again(w);
+    start_on(w, 3, "1");
     assert_string_equal(w->begun, "a");
-    rests_pass(w, took / 2 + TURNS_REST_MS);
+    rests_last(w, false);
     look_again(w);
     assert_string_equal(w->begun, "ab");
+}
+
+/* Milliseconds.  The clock stands still until the turn of the loop ends. */
+static void rests_are_as_long_as_moves_but_for_the_extremes(void **state)
+{
+    static const struct {
+        uint64_t took, rest;
+    } table[] = {
+        {0,       TURNS_REST_MIN_MS},
+        {4,       TURNS_REST_MIN_MS},
+        {10,      10               },
+        {49,      49               },
+        {51,      TURNS_REST_MAX_MS},
+        {1000000, TURNS_REST_MAX_MS},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct turn_rest *rest = &w->store.turns.rests[0];
+
+        w->movers[0].turn.nvolumes = 0;
+        will_use(w, 0, "1");
+        start(w, 0);
+        lasts(w, 0, table[i].took);
+        stop(w, 0);
+        assert_int_equal(rest->until_ms - mkv_loop_now(w->store.loop), table[i].rest);
+        rest->until_ms = 0; /* to be the next one's, too */
+    }
 }
 
 /* Nobody ends, and nothing becomes quiet: the tick wakes them. */
@@ -270,7 +295,7 @@ static void a_short_move_makes_for_a_rest_too(void **state)
     stop(w, 0);
     turn_until(w, 2);
     assert_string_equal(w->begun, "ab");
-    assert_true(mkv_loop_now(w->store.loop) >= ended + TURNS_REST_MS);
+    assert_true(mkv_loop_now(w->store.loop) >= ended + TURNS_REST_MIN_MS);
     store_op_end(&w->store, &w->client);
 }
 
@@ -297,22 +322,23 @@ static void volumes_do_not_matter_where_nobody_asks(void **state)
     assert_string_equal(w->begun, ALL);
 }
 
-/* More than are remembered: those that end last count. */
+/* More than are remembered. */
 static void the_longest_rests_are_remembered(void **state)
 {
     struct world *w = *state;
 
     for (unsigned i = 0; i < TURNS_RESTS_MAX + 1; i++) {
-        start(w, 0);
         w->movers[0].turn.nvolumes = 0;
-        will_use(w, 0, i == 0 ? "1" : "2");
-        lasts(w, 0, i == 0 ? 500000 : 1000000);
+        will_use(w, 0, i == 0 ? "2" : "1");
+        start(w, 0);
+        lasts(w, 0, i == 0 ? 40 : 10);
         stop(w, 0);
         w->begun[0] = '\0';
     }
     start_on(w, 1, "1");
     start_on(w, 2, "2");
-    assert_string_equal(w->begun, "b");
+    start_on(w, 3, "3");
+    assert_string_equal(w->begun, "d");
 }
 
 #define TURNS_TEST(name) cmocka_unit_test_setup_teardown(name, begin_world, end_world)
@@ -327,7 +353,8 @@ int main(void)
         TURNS_TEST(few_beside_a_client_that_waits),
         TURNS_TEST(all_once_it_is_quiet),
         TURNS_TEST(one_at_a_time_on_each_volume),
-        TURNS_TEST(a_volume_rests_as_long_as_it_worked),
+        TURNS_TEST(nobody_begins_where_a_volume_rests),
+        TURNS_TEST(rests_are_as_long_as_moves_but_for_the_extremes),
         TURNS_TEST(a_short_move_makes_for_a_rest_too),
         TURNS_TEST(a_volume_that_was_left_alone_needs_no_rest),
         TURNS_TEST(volumes_do_not_matter_where_nobody_asks),
