@@ -4,13 +4,18 @@
 #include "store/fanout.h"
 #include "store/store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+#define READING "reading for a copy"
+#define WRITING "storing a copy"
+#define WHY_MAX 96
 
 struct copy {
     struct mkv_store *store;    /* borrowed */
     struct mkv_exchange *from;  /* owned until it calls back */
     struct mkv_exchange *to;    /* owned until it calls back; NULL until the size is known */
-    struct mkv_replica target;
+    struct mkv_replica source, target;
     char target_path[STORE_PATH_MAX];
     size_t target_path_len;
     int64_t size;               /* -1 until the source has said it */
@@ -50,6 +55,23 @@ static void finish(struct copy *c, enum copy_verdict verdict)
     done(verdict, arg);
 }
 
+/* Which volume it was, and of which file. */
+static void warn(const struct copy *c, struct mkv_replica r, const char *what, const char *why)
+{
+    struct mkv_slice name = mkv_index_volume_name(c->store->index, r.volume);
+
+    mkv_log_warn("volume %.*s: %s, %.*s, failed: %s", (int)name.len, name.data, what,
+                 (int)c->target_path_len, c->target_path, why);
+}
+
+static void warn_status(const struct copy *c, struct mkv_replica r, const char *what, int status)
+{
+    char why[WHY_MAX];
+
+    snprintf(why, sizeof(why), "it answered %d", status);
+    warn(c, r, what, why);
+}
+
 /* ---- the target ---------------------------------------------------------------- */
 
 static void on_target_ready(struct mkv_exchange *x, void *arg)
@@ -72,11 +94,14 @@ static void on_target_drained(struct mkv_exchange *x, void *arg)
 static void on_target_done(struct mkv_exchange *x, enum mkv_err err, int status, void *arg)
 {
     struct copy *c = arg;
-    bool complete = c->received == (uint64_t)c->size;
+    bool complete = c->received == (uint64_t)c->size, stored = status == 201 || status == 204;
 
-    if (err) mkv_log_warn("copy to a volume failed: %s", mkv_exchange_why(x));
+    if (err)
+        warn(c, c->target, WRITING, mkv_exchange_why(x));
+    else if (!stored)
+        warn_status(c, c->target, WRITING, status);
     c->to = NULL;
-    finish(c, !err && complete && (status == 201 || status == 204) ? COPY_DONE : COPY_TARGET_BAD);
+    finish(c, !err && complete && stored ? COPY_DONE : COPY_TARGET_BAD);
 }
 
 static bool open_target(struct copy *c)
@@ -94,6 +119,19 @@ static bool open_target(struct copy *c)
 
 /* ---- the source ---------------------------------------------------------------- */
 
+static void warn_head(const struct copy *c, const struct http1_head *head)
+{
+    char why[WHY_MAX];
+
+    if (head->status != 200) {
+        warn_status(c, c->source, READING, head->status);
+        return;
+    }
+    snprintf(why, sizeof(why), "%llu bytes instead of %lld", (unsigned long long)head->length,
+             (long long)c->size);
+    warn(c, c->source, READING, why);
+}
+
 static void on_source_head(struct mkv_exchange *x, const struct http1_head *head, void *arg)
 {
     struct copy *c = arg;
@@ -102,8 +140,7 @@ static void on_source_head(struct mkv_exchange *x, const struct http1_head *head
     (void)x;
     if (head->status != 200 || head->framing != HTTP1_LENGTH ||
         (c->size >= 0 && head->length != (uint64_t)c->size)) {
-        mkv_log_warn("copy from a volume: answered %d, %llu bytes instead of %lld", head->status,
-                     (unsigned long long)head->length, (long long)c->size);
+        warn_head(c, head);
         finish(c, COPY_SOURCE_BAD);
         return;
     }
@@ -135,7 +172,7 @@ static void on_source_body(struct mkv_exchange *x, struct mkv_bytes piece, void 
     last = c->received == (uint64_t)c->size;
     if (c->digest) mkv_digest_add(c->digest, piece.data, piece.len);
     if (last && !md5_is_right(c)) {
-        mkv_log_warn("copy from a volume: the MD5 is not the value's: the source is damaged");
+        warn(c, c->source, READING, "the MD5 is not the value's: this copy is damaged");
         finish(c, COPY_SOURCE_BAD);
         return;
     }
@@ -149,7 +186,7 @@ static void on_source_done(struct mkv_exchange *x, enum mkv_err err, int status,
 {
     struct copy *c = arg;
 
-    if (err) mkv_log_warn("copy from a volume failed: %s", mkv_exchange_why(x));
+    if (err) warn(c, c->source, READING, mkv_exchange_why(x));
     c->from = NULL;
     if (err || status != 200 || c->received != (uint64_t)c->size) finish(c, COPY_SOURCE_BAD);
 }
@@ -167,6 +204,7 @@ enum mkv_err copy_start(struct copy **out, struct mkv_store *store, const struct
 
     if (!c) goto out;
     c->store = store;
+    c->source = opt->from;
     c->target = opt->to;
     c->size = opt->size;
     if (opt->mtime >= 0) mkv_http_date(c->date, opt->mtime);
