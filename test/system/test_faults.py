@@ -82,7 +82,7 @@ def test_two_volumes_fail_a_write(faulty_cluster, fault):
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_too_few_volumes_are_left(faulty_cluster, fault):
     """503, what was stored is deleted again, and the key is as it was."""
-    cluster = faulty_cluster("-probe-ttl", "0", volumes=3)
+    cluster = faulty_cluster("-probe-ttl", "0", "-voltimeout", "10s", volumes=3)  # huge values, by way of Python
     master = cluster.master
     assert master.put("/old", b"old").status == 201
     before = cluster.files()
@@ -90,7 +90,7 @@ def test_too_few_volumes_are_left(faulty_cluster, fault):
         for volume in cluster.faulty:
             volume.clear()
         by_placement(cluster, key)[2].when(fault, method="PUT")
-        assert master.replace(key, LARGE).status == 503
+        assert master.replace(key, HUGE).status == 503
     for volume in cluster.faulty:
         volume.clear()
     assert (master.read("/old"), master.read("/new")) == (b"old", None)

@@ -61,6 +61,7 @@ def answer(status, body=b""):
 def early(status):
     """Answers before the body, which it then never reads."""
     def act(exchange):
+        exchange.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # the kernel takes no body for it
         exchange.sock.sendall(b"HTTP/1.1 %d Fault\r\nContent-Length: 0\r\n\r\n" % status)
         exchange.proxy.stopped.wait(3)
         raise ConnectionError
