@@ -131,12 +131,32 @@ static void take_sums(struct digest_stream *s)
             s->sums[sum].add(s->sums[sum].state, s->pieces[i].iov_base, s->pieces[i].iov_len);
 }
 
-/* MD5s side by side go only as far as the shortest: what is left of the others
- * goes with the next ones. */
+static size_t shortest(struct digest_stream *const *streams, size_t n)
+{
+    size_t least = SIZE_MAX;
+
+    for (size_t i = 0; i < n; i++)
+        if (left(streams[i]) < least) least = left(streams[i]);
+    return least;
+}
+
+/* Those that have something left come first, in the same order; how many. */
+static size_t drop_over(struct digest_stream **streams, size_t n)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (!is_over(streams[i])) streams[kept++] = streams[i];
+    return kept;
+}
+
+/* MD5s side by side cost as much for three as for eight: they go on while half of them
+ * have something left, and what then is left goes with the next ones.  Were it only
+ * until the first has nothing left, one that brings little would hold up all. */
 static void digest(const struct share *share)
 {
     struct digest_stream *side_by_side[MD5_LANES];
-    size_t n = 0, least = SIZE_MAX;
+    size_t n = 0, half;
 
     for (size_t i = 0; i < share->n; i++) {
         struct digest_stream *s = share->streams[i];
@@ -147,13 +167,15 @@ static void digest(const struct share *share)
         else
             side_by_side[n++] = s;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (n <= MD5_FEW)
-            take_md5s(&side_by_side[i], 1, left(side_by_side[i]));
-        else if (left(side_by_side[i]) < least)
-            least = left(side_by_side[i]);
+    if (n <= MD5_FEW) {
+        for (size_t i = 0; i < n; i++) take_md5s(&side_by_side[i], 1, left(side_by_side[i]));
+        return;
     }
-    if (n > MD5_FEW) take_md5s(side_by_side, n, least);
+    half = n / 2;
+    while (n >= half && n > MD5_FEW) {
+        take_md5s(side_by_side, n, shortest(side_by_side, n));
+        n = drop_over(side_by_side, n);
+    }
 }
 
 /* ---- the threads ------------------------------------------------------------------- */

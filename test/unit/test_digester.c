@@ -489,6 +489,34 @@ static void waits_for_others(void **state)
     wait_for_thread(f, 1);
 }
 
+/* Seven that bring much are not held up by an eighth that brings little. */
+static void not_held_up_by_one(void **state)
+{
+    struct fixture *f = *state;
+    struct feed little, much[7];
+
+    digester_close(f->digester);
+    assert_int_equal(digester_open(&f->digester, f->loop, 60000), MKV_OK);
+    open_gated(&little, f, 4 * DIGESTER_SHORT, DIGESTER_SHORT + 1);
+    f->gate.shut = true;
+    give(&little);
+    wait_for_thread(f, 0);
+    for (size_t i = 0; i < COUNT(much); i++) {
+        open_feed(&much[i], f, MOST, MKV_BLOCK_SIZE);
+        much[i].by_block = true; /* so that a thread takes all that has come at once */
+        give(&much[i]);
+    }
+    for (size_t i = 0; i < COUNT(much); i++)
+        while (!much[i].full) assert_true(give(&much[i]));
+    f->gate.shut = false;
+    mkv_loop_turn(f->loop); /* little's first bytes are finished; the others wait for more of it */
+    give(&little);
+    mkv_loop_turn(f->loop); /* the first block of each, ... */
+    give(&little);
+    mkv_loop_turn(f->loop); /* ...and all the others */
+    for (size_t i = 0; i < COUNT(much); i++) assert_int_equal(much[i].rooms, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -499,7 +527,7 @@ int main(void)
         TEST(back_pressure),   TEST(beside_one_that_rests), TEST(ended_while_full),
         TEST(streams_share),
         TEST(cancelled),       TEST(cancelled_in_a_thread), TEST(closed_in_the_midst),
-        TEST(waits_for_others),
+        TEST(waits_for_others), TEST(not_held_up_by_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
