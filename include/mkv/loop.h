@@ -30,9 +30,12 @@ void mkv_loop_settle(struct mkv_loop *loop);
 /* How many pieces of work wait for something that costs hardly more for several than
  * for one - a commit, a write to a volume's connection, a wake-up: more when one begins
  * to, fewer once it does not any more.  While there are MKV_LOOP_CROWD of them, turns
- * begin MKV_LOOP_GATHER_US apart, so that each finds what several are waiting for. */
+ * begin MKV_LOOP_GATHER_US apart, so that each finds what several are waiting for; while
+ * there are MKV_LOOP_THRONG, MKV_LOOP_THRONG_US do for that. */
 #define MKV_LOOP_CROWD     8
-#define MKV_LOOP_GATHER_US 400
+#define MKV_LOOP_GATHER_US 800
+#define MKV_LOOP_THRONG    32
+#define MKV_LOOP_THRONG_US 400
 void mkv_loop_gather(struct mkv_loop *loop, int more_or_fewer);
 
 /* Milliseconds on a clock that never jumps; read once per turn. */

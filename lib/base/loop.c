@@ -104,11 +104,12 @@ void mkv_loop_gather(struct mkv_loop *loop, int more_or_fewer)
 /* A signal ends the sleep early: its handler has something for the loop to do. */
 static void gather(struct mkv_loop *loop)
 {
+    long apart_us = loop->crowd < MKV_LOOP_THRONG ? MKV_LOOP_GATHER_US : MKV_LOOP_THRONG_US;
     struct timespec *next = &loop->next_turn;
 
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL);
     clock_gettime(CLOCK_MONOTONIC, next);
-    next->tv_nsec += MKV_LOOP_GATHER_US * 1000;
+    next->tv_nsec += apart_us * 1000;
     next->tv_sec += next->tv_nsec / 1000000000;
     next->tv_nsec %= 1000000000;
 }

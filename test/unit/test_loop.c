@@ -289,6 +289,30 @@ static void a_crowd_gathers(void **state)
     mkv_loop_close(d.loop);
 }
 
+/* In a throng turns are closer to each other; the machine may be busy, so one of ten shows it. */
+static void a_throng_gathers_less(void **state)
+{
+    const int64_t crowd = MKV_LOOP_GATHER_US * INT64_C(1000), throng = MKV_LOOP_THRONG_US * INT64_C(1000);
+    struct mkv_loop *loop;
+    int64_t least = INT64_MAX;
+
+    (void)state;
+    assert_int_equal(mkv_loop_open(&loop), MKV_OK);
+    mkv_loop_gather(loop, MKV_LOOP_THRONG);
+    for (int i = 0; i < 10; i++) {
+        int64_t took = time_of_turns(loop, 101);
+
+        assert_true(took >= 100 * throng);
+        if (took < least) least = took;
+    }
+    assert_true(least < 100 * crowd);
+    mkv_loop_gather(loop, -1);
+    time_of_turns(loop, 1);
+    assert_true(time_of_turns(loop, 101) >= 100 * crowd);
+    mkv_loop_gather(loop, 1 - MKV_LOOP_THRONG);
+    mkv_loop_close(loop);
+}
+
 static void dates(void **state)
 {
     static const struct {
@@ -327,6 +351,7 @@ int main(void)
         cmocka_unit_test(runs_until_stopped),
         cmocka_unit_test(clocks),
         cmocka_unit_test(a_crowd_gathers),
+        cmocka_unit_test(a_throng_gathers_less),
         cmocka_unit_test(dates),
     };
 
