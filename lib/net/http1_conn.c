@@ -7,11 +7,10 @@
  * ask for another round with conn_resume_later(). */
 #include "net/http1_conn.h"
 #include "mkv/log.h"
+#include "net/socket.h"
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -506,7 +505,6 @@ struct conn *conn_open(struct http1_server *s, int fd)
 {
     static const struct stream_events events = {on_readable, on_written, on_failed};
     struct conn *c = calloc(1, sizeof(*c));
-    int one = 1;
 
     if (!c) return NULL;
     stream_init(&c->stream, s->opt.loop, fd, &events);
@@ -514,8 +512,7 @@ struct conn *conn_open(struct http1_server *s, int fd)
         free(c);
         return NULL;
     }
-    /* Answers in pieces are gathered by us; fails on a socketpair, harmlessly. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    socket_accepted(fd);
     c->server = s;
     c->step = CONN_IDLE;
     LIST_INSERT_HEAD(&s->all, c, all);

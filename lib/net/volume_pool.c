@@ -1,10 +1,10 @@
 /* lib/net/volume_pool.c - the connections of a volume: idle ones and new ones. */
+#include "net/socket.h"
 #include "net/volume_internal.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <limits.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -183,16 +183,16 @@ static void take_ahead(int fd, size_t bytes)
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
 }
 
-static int new_socket(struct mkv_volumes *vs, int family)
+static int new_socket(struct mkv_volumes *vs, const struct sockaddr *peer)
 {
-    int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, yes = 1;
-    int fd = socket(family, type, 0);
+    int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    int fd = socket(peer->sa_family, type, 0);
 
     if (fd < 0 && (errno == EMFILE || errno == ENFILE) && spare_descriptor(vs))
-        fd = socket(family, type, 0);
-    /* A request is written whole: nothing is gained by waiting for more. */
-    if (fd >= 0) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-    if (fd >= 0 && vs->opt.ahead) take_ahead(fd, vs->opt.ahead);
+        fd = socket(peer->sa_family, type, 0);
+    if (fd < 0) return fd;
+    socket_prepare(fd, peer);
+    if (vs->opt.ahead) take_ahead(fd, vs->opt.ahead);
     return fd;
 }
 
@@ -255,7 +255,7 @@ static bool try_address(struct volume_connecting *k, const union resolve_address
     struct event_base *base = mkv_loop_base(k->volume->all->opt.loop);
     socklen_t len = address->any.sa_family == AF_INET ? sizeof(address->v4) : sizeof(address->v6);
 
-    k->fd = new_socket(k->volume->all, address->any.sa_family);
+    k->fd = new_socket(k->volume->all, &address->any);
     if (k->fd < 0) {
         k->last_errno = errno;
         return false;
