@@ -78,9 +78,9 @@ def outcome(answer):
 
 
 def spool(master):
-    """What lies in the spool: {upload id: names}"""
-    root = master.db / "spool"
-    return {folder.name: sorted(p.name for p in folder.iterdir()) for folder in root.iterdir() if folder.is_dir()}
+    """What lies in the spool: {upload id: names}.  What goes while we look is not there."""
+    root = str(master.db / "spool")
+    return {os.path.basename(folder): sorted(names) for folder, _, names in os.walk(root) if folder != root}
 
 
 def wait_clean(master):

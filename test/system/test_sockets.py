@@ -1,5 +1,6 @@
 """What the kernel was told about the master's connections, read from the master's own descriptors."""
 import ctypes
+import errno
 import os
 import socket
 
@@ -8,17 +9,31 @@ import pytest
 PIDFD_GETFD = 438  # the system call's number, on every architecture (Linux 5.6)
 
 
+def is_socket(path):
+    try:
+        return os.readlink(path).startswith("socket:")
+    except FileNotFoundError:
+        return False  # closed while we look
+
+
+def borrow(pidfd, fd):
+    """A copy of a process's socket; None where it has just been closed."""
+    copy = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, pidfd, fd, 0)
+    if copy >= 0:
+        return socket.socket(fileno=copy)
+    if ctypes.get_errno() != errno.EBADF:
+        pytest.skip(f"a process may not look into another here: {os.strerror(ctypes.get_errno())}")
+    return None
+
+
 def borrowed(pid):
     """Copies of all sockets of a process."""
     pidfd = os.pidfd_open(pid)
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
-            if not os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
-                continue
-            fd = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, pidfd, int(name), 0)
-            if fd < 0:
-                pytest.skip(f"a process may not look into another here: {os.strerror(ctypes.get_errno())}")
-            yield socket.socket(fileno=fd)
+            copy = borrow(pidfd, int(name)) if is_socket(f"/proc/{pid}/fd/{name}") else None
+            if copy:
+                yield copy
     finally:
         os.close(pidfd)
 

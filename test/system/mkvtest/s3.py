@@ -291,7 +291,7 @@ class Server:
 
     def spooled(self):
         """The files in which parts wait."""
-        return sorted(path.name for path in (self.master.db / "spool").rglob("*") if path.is_file())
+        return sorted(name for _, _, names in os.walk(self.master.db / "spool") for name in names)
 
     def end(self):
         for client in self._clients:
