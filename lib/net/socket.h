@@ -3,7 +3,7 @@
  * Small writes leave at once: requests, answers and their pieces are gathered by
  * us.  A connection that does not leave this machine is not paced: nothing can be
  * congested there, and where the system's default is BBR its timers were more than
- * half of the master's CPU for a PUT of 1 GB to volumes beside it.  Towards other
+ * half of the loop's CPU for a PUT of 1 GB to volumes beside it.  Towards other
  * machines congestion control stays what the system says. */
 #ifndef MKV_NET_SOCKET_H
 #define MKV_NET_SOCKET_H
